@@ -1,0 +1,104 @@
+"""Files: digests, and writes that are complete or absent under their final name."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from precbench.errors import OutputError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_digest(path: Path) -> str:
+    """Return `sha256:<hex>` of a file's bytes, read in 1 MiB pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def value_digest(value: Any) -> str:
+    """Return `sha256:<hex>` of a JSON-serialisable value; equal values have equal digests whatever their key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse an output path that exists (unless `force`) or cannot be written, before any work is done.
+
+    Raises:
+        OutputError: the path exists, is a directory, or its nearest existing parent is not a writable directory.
+    """
+    if path.is_dir():
+        raise OutputError(f"the output {path} is a directory", "name a file in it")
+    if path.exists() and not force:
+        raise OutputError(f"the output {path} exists already", "name another with -o, or add --force to replace it")
+    parent = next(folder for folder in [path.absolute(), *path.absolute().parents][1:] if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"the output {path} cannot be written: {parent} is not a writable directory",
+            "choose a folder that you can write to",
+        )
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to disk, and give it its final name in one step.
+
+    Nothing half-written is ever found under `path`: on any error the temporary file is removed and what was there
+    before stays.
+
+    Args:
+        path: the final name; its folder is made where it is missing.
+        write: called with the temporary path, which has the same suffix as `path`.
+
+    Raises:
+        OutputError: the operating system refused the write (no space, no permission, not a directory).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        write(temporary)
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}",
+            "choose a folder that you can write to, with room for the file",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_atomically(path, lambda temporary: _write_utf8(temporary, text))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value atomically, indented, keys in the order given; NaN is refused (it is not JSON)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _write_utf8(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,32 @@
+"""An ONNX model as weights: load, list, select, round, count, save."""
+
+from precbench.graph.census import Census, CensusRow, take_census
+from precbench.graph.initializers import Initializer, Role, list_initializers
+from precbench.graph.metadata import InitializerOrigin, ModelMetadata, assign_groups, read_metadata, write_metadata
+from precbench.graph.model import OnnxModel, load_model, save_model
+from precbench.graph.rounding import Outcome, Rounded, round_model
+from precbench.graph.targets import Plan, Selector, parse_selector, select
+
+__all__ = [
+    "Census",
+    "CensusRow",
+    "Initializer",
+    "InitializerOrigin",
+    "ModelMetadata",
+    "OnnxModel",
+    "Outcome",
+    "Plan",
+    "Role",
+    "Rounded",
+    "Selector",
+    "assign_groups",
+    "list_initializers",
+    "load_model",
+    "parse_selector",
+    "read_metadata",
+    "round_model",
+    "save_model",
+    "select",
+    "take_census",
+    "write_metadata",
+]

@@ -1,0 +1,140 @@
+"""Round chosen initializers of a model to decimals: a new model, and one outcome per initializer."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from precbench.errors import ModelError, TargetError
+from precbench.graph.initializers import Initializer, list_initializers
+from precbench.graph.model import HeldTensor, OnnxModel, is_external
+from precbench.graph.targets import Plan
+from precbench.grids import round_to_decimals
+
+ROUNDABLE_TYPES = ("FLOAT16", "FLOAT", "DOUBLE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What rounding did to one initializer.
+
+    Attributes:
+        initializer: its name.
+        decimals: N where it was rounded, None where it was skipped.
+        skipped: why it was not rounded, None where it was.
+        elements: how many it has.
+        changed: how many of them have another value now.
+    """
+
+    initializer: str
+    layer: str
+    group: str | None
+    decimals: int | None
+    skipped: str | None
+    elements: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounded:
+    """A rounded model with one outcome per initializer, in the model's order."""
+
+    model: OnnxModel
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many elements were rounded."""
+        return sum(outcome.elements for outcome in self.outcomes if outcome.skipped is None)
+
+    @property
+    def changed(self) -> int:
+        """How many elements have another value now."""
+        return sum(outcome.changed for outcome in self.outcomes)
+
+
+def round_model(model: OnnxModel, plan: Plan) -> Rounded:
+    """Round the planned initializers of a model; the model given is not modified.
+
+    The law: the new model equals the old one field by field except for the values of the rounded tensors, which are
+    `grids.round_to_decimals` of the old ones, in the same storage (raw bytes, typed values or external data).
+
+    Raises:
+        ModelError: a planned tensor holds NaN or infinity.
+        TargetError: the plan names a tensor that the model lacks.
+    """
+    initializers = {i.position: i for i in list_initializers(model)}
+    _check_names(plan, initializers.values())
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    replaced, outcomes = dict(model.replaced), []
+    for held in OnnxModel(proto=proto, folder=model.folder, replaced=model.replaced).tensors():
+        initializer = initializers.get(held.position)
+        if initializer is None:
+            continue
+        skipped = _reason_to_skip(initializer, plan)
+        changed = 0
+        if skipped is None:
+            before = model.values(held)
+            after = _round(initializer, before, plan.decimals[initializer.name])
+            changed = int(np.count_nonzero(before != after))
+            _store(held, after, replaced)
+        outcomes.append(_outcome(initializer, plan, skipped, changed))
+    return Rounded(model=OnnxModel(proto=proto, folder=model.folder, replaced=replaced), outcomes=tuple(outcomes))
+
+
+def _check_names(plan: Plan, initializers: Iterable[Initializer]) -> None:
+    unknown = plan.decimals.keys() - {i.name for i in initializers}
+    if unknown:
+        raise TargetError(
+            f"the plan names {min(unknown)!r}, which the model has not",
+            "make the plan for this model; `precbench inspect` lists its initializers",
+        )
+
+
+def _reason_to_skip(initializer: Initializer, plan: Plan) -> str | None:
+    if initializer.name not in plan.decimals:
+        return "not targeted"
+    if initializer.dtype not in ROUNDABLE_TYPES:
+        return f"{initializer.dtype} is not rounded to decimals; {', '.join(ROUNDABLE_TYPES)} are"
+    return None
+
+
+def _round(initializer: Initializer, values: NDArray[Any], decimals: int) -> NDArray[Any]:
+    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise ModelError(
+            f"the weights {initializer.name!r} hold {bad:,} NaN or infinite values of {values.size:,}",
+            "repair the model, or leave that initializer out (--target, --regex, --group)",
+        )
+    return round_to_decimals(values, decimals)
+
+
+def _outcome(initializer: Initializer, plan: Plan, skipped: str | None, changed: int) -> Outcome:
+    return Outcome(
+        initializer=initializer.name,
+        layer=initializer.layer,
+        group=initializer.group,
+        decimals=plan.decimals[initializer.name] if skipped is None else None,
+        skipped=skipped,
+        elements=initializer.elements,
+        changed=changed,
+    )
+
+
+def _store(held: HeldTensor, values: NDArray[Any], replaced: dict[int, NDArray[Any]]) -> None:
+    """Put new values where the old ones were kept, in the same kind of storage."""
+    tensor = held.proto
+    if is_external(tensor):
+        replaced[held.position] = values
+    elif tensor.HasField("raw_data"):
+        tensor.raw_data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    elif values.dtype == np.float16:
+        tensor.int32_data[:] = values.view(np.uint16).reshape(-1).tolist()
+    elif values.dtype == np.float32:
+        tensor.float_data[:] = values.reshape(-1).tolist()
+    else:
+        tensor.double_data[:] = values.reshape(-1).tolist()
