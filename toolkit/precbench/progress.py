@@ -12,12 +12,19 @@ class Progress(Protocol):
         """Announce `total` steps of work; the value yielded is called with the number of steps just done."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say one line: what was found, made or chosen."""
+        ...
+
 
 class _Silent:
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         del label, total
         yield _drop
+
+    def note(self, text: str) -> None:
+        del text
 
 
 def _drop(steps: int) -> None:

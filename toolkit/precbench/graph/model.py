@@ -56,7 +56,7 @@ class OnnxModel:
     replaced: Mapping[int, NDArray[Any]] = field(default_factory=dict)
 
     def tensors(self) -> Iterator[HeldTensor]:
-        """Yield every constant tensor: initializers, then the values of `Constant` nodes, subgraphs after their graph."""
+        """Yield each constant tensor: initializers, then `Constant` nodes' values, subgraphs after their graph."""
         position = 0
         for graph in graphs(self.proto.graph):
             named = [(tensor.name, tensor, False) for tensor in graph.initializer]
@@ -203,7 +203,8 @@ def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
         _check_external(tensor, expected, path)
     elif tensor.HasField("raw_data") and len(tensor.raw_data) != expected:
         raise ModelError(
-            f"{path}: the tensor {tensor.name!r} holds {len(tensor.raw_data):,} bytes, its shape and type say {expected:,}",
+            f"{path}: the tensor {tensor.name!r} holds {len(tensor.raw_data):,} bytes, "
+            f"its shape and type say {expected:,}",
             "export or download the model again",
         )
     elif not tensor.HasField("raw_data") and _typed_values(tensor) != _typed_length(tensor, bits):
@@ -231,8 +232,8 @@ def _check_external(tensor: onnx.TensorProto, expected_bytes: int, path: Path) -
     offset, length = info.offset or 0, expected_bytes if info.length is None else info.length
     if length != expected_bytes or offset < 0 or offset + length > file.stat().st_size:
         raise ModelError(
-            f"{path}: the external data of {tensor.name!r} needs {expected_bytes:,} bytes at {offset:,} of {info.location}, "
-            f"which has {file.stat().st_size:,}",
+            f"{path}: the external data of {tensor.name!r} needs {expected_bytes:,} bytes at {offset:,} "
+            f"of {info.location}, which has {file.stat().st_size:,}",
             "the data file is truncated or is another model's: download or export both again",
         )
 

@@ -1,0 +1,265 @@
+import csv
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from precbench.checkpoints.tensorflow_quietly import import_keras
+from precbench.checkpoints.training import Trained, Training, save_checkpoint, shift_images, train
+from precbench.datasets import Dataset, Preprocessing, Splits
+from precbench.errors import DataError, MissingDependencyError, ModelError, OutputError, UsageError
+
+_PREPROCESSING = Preprocessing.for_mode("tf", 8)
+_SHORT = Training(epochs=3, batch_size=16, learning_rate=0.02, shift_pixels=1, seed=1)
+
+
+@pytest.fixture(scope="module")
+def keras() -> ModuleType:
+    try:
+        return import_keras()
+    except MissingDependencyError as error:
+        pytest.skip(f"TensorFlow is not installed: {error.problem}")
+
+
+@pytest.fixture(scope="module")
+def model(keras: ModuleType) -> Any:
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((8, 8, 3), name="image"), layers.Conv2D(4, 3, strides=2, use_bias=False, name="Conv1"),
+        layers.BatchNormalization(name="bn_Conv1"), layers.ReLU(name="relu"),
+        layers.DepthwiseConv2D(3, name="block_1_depthwise"), layers.GlobalAveragePooling2D(name="pool"),
+        layers.Dropout(0.1, name="dropout"), layers.Dense(2, activation="softmax", name="predictions")], name="tiny")
+
+
+def _part(count: int, seed: int) -> Dataset:
+    """Return dark and bright noise: two classes that a tiny model can tell apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    images = rng.integers(0, 100, (count, 8, 8, 3)) + 120 * labels[:, None, None, None]
+    return Dataset(name="noise", images=images.astype(np.uint8), labels=labels, class_names=("dark", "bright"))
+
+
+_SPLITS = Splits(train=_part(50, 0), validation=_part(20, 1), test=_part(20, 2), seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(model: Any) -> Trained:
+    return train(model, _SPLITS, _PREPROCESSING, _SHORT, clock=iter(range(100)).__next__)
+
+
+def test_training_lowers_the_loss(trained: Trained) -> None:
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
+
+
+def test_the_history_counts_epochs_and_decays_the_rate_to_zero_on_a_cosine(trained: Trained) -> None:
+    assert [epoch.epoch for epoch in trained.history] == [1, 2, 3]
+    rates = [epoch.learning_rate for epoch in trained.history]
+    np.testing.assert_allclose(rates, [0.015, 0.005, 0.0], atol=1e-6)
+    assert [epoch.elapsed_seconds for epoch in trained.history] == [1, 2, 3]
+
+
+def test_the_kept_epoch_has_the_best_validation_accuracy_then_the_lowest_loss(trained: Trained) -> None:
+    best = max(trained.history, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
+    assert trained.kept_epoch == best.epoch
+
+
+def test_the_model_returned_has_the_validation_figures_of_the_kept_epoch(trained: Trained) -> None:
+    validation = _SPLITS.validation
+    probabilities = trained.model.predict_on_batch(_PREPROCESSING.apply(validation.images))
+    kept = trained.history[trained.kept_epoch - 1]
+    assert float((probabilities.argmax(axis=1) == validation.labels).mean()) == kept.validation_accuracy
+    loss = -np.log(probabilities[np.arange(20), validation.labels]).mean()
+    np.testing.assert_allclose(loss, kept.validation_loss, rtol=1e-5)
+
+
+def test_the_same_arguments_give_the_same_weights_bit_for_bit(model: Any, trained: Trained) -> None:
+    again = train(model, _SPLITS, _PREPROCESSING, _SHORT, clock=iter(range(100)).__next__)
+    assert again.history == trained.history
+    for ours, theirs in zip(again.model.get_weights(), trained.model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_the_model_given_is_not_modified_nor_compiled(keras: ModuleType, model: Any) -> None:
+    before = [np.array(values) for values in model.get_weights()]
+    train(model, _SPLITS, _PREPROCESSING, Training(epochs=1))
+    assert all(np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True))
+    assert not model.compiled
+
+
+def test_the_model_returned_has_the_momentum_and_is_not_compiled(trained: Trained) -> None:
+    assert trained.model.get_layer("bn_Conv1").momentum == 0.9
+    assert not trained.model.compiled
+
+
+def test_the_test_part_is_never_read(model: Any) -> None:
+    class Untouchable:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"{name} of the test part was read")
+
+    splits = Splits(train=_SPLITS.train, validation=_SPLITS.validation, test=Untouchable(), seed=0)  # type: ignore[arg-type]
+    train(model, splits, _PREPROCESSING, Training(epochs=1, batch_size=32))
+
+
+def test_progress_is_told_of_every_batch(model: Any) -> None:
+    class Counting:
+        total = done = 0
+
+        def track(self, _label: str, total: int) -> Any:
+            self.total = total
+            return self
+
+        def __enter__(self) -> Any:
+            return self.advance
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def advance(self, steps: int) -> None:
+            self.done += steps
+
+    progress = Counting()
+    train(model, _SPLITS, _PREPROCESSING, Training(epochs=2, batch_size=16), progress=progress)
+    assert progress.total == progress.done == 2 * 3
+
+
+def test_nothing_is_written_to_the_terminal(model: Any, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = train(model, _SPLITS, _PREPROCESSING, Training(epochs=1))
+    save_checkpoint(result.model, tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_batch_larger_than_the_data_is_the_whole_data(model: Any) -> None:
+    assert len(train(model, _SPLITS, _PREPROCESSING, Training(epochs=1, batch_size=1000)).history) == 1
+
+
+@pytest.mark.parametrize("change", [
+    {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")},
+    {"weight_decay": -1.0}, {"bn_momentum": 1.0}, {"shift_pixels": -1}, {"seed": -1}, {"seed": 2**32}])
+def test_a_setting_outside_its_limits_is_refused(change: dict[str, Any]) -> None:
+    name, value = next(iter(change.items()))
+    with pytest.raises(UsageError, match=f"the training's {name} is {value}, outside its limits"):
+        Training(**change)
+
+
+def test_a_part_without_labels_is_refused(model: Any) -> None:
+    bare = Dataset(name="bare", images=_SPLITS.train.images)
+    with pytest.raises(DataError, match="bare has no labels to train on"):
+        train(model, Splits(train=bare, validation=bare, test=bare, seed=0), _PREPROCESSING, _SHORT)
+
+
+def test_images_of_another_size_than_the_models_are_refused(model: Any) -> None:
+    with pytest.raises(ModelError, match=r"the model takes \(None, 8, 8, 3\), the images become \(None, 16, 16, 3\)"):
+        train(model, _SPLITS, Preprocessing.for_mode("tf", 16), _SHORT)
+
+
+def test_a_model_for_another_number_of_classes_is_refused(model: Any) -> None:
+    three = Dataset(name="three", images=_SPLITS.train.images, labels=_SPLITS.train.labels, class_names=("a", "b", "c"))
+    with pytest.raises(ModelError, match=r"the model gives \(None, 2\) for 3 classes"):
+        train(model, Splits(train=three, validation=three, test=three, seed=0), _PREPROCESSING, _SHORT)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(model: Any) -> None:
+    with pytest.raises(ModelError, match="the training loss is nan in epoch 1") as caught:
+        train(model, _SPLITS, Preprocessing(size=(8, 8), scale=(1e36, 1e36, 1e36)), _SHORT)
+    assert "lower the learning rate" in caught.value.remedy
+
+
+def test_shifted_images_are_windows_of_the_images_with_black_around_them() -> None:
+    images = np.random.default_rng(0).integers(1, 256, (20, 5, 6, 3), dtype=np.uint8)
+    moved = shift_images(images, 2, np.random.default_rng(1))
+    assert moved.shape == images.shape
+    for image, result in zip(images, moved, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+        windows = [padded[down : down + 5, right : right + 6] for down in range(5) for right in range(5)]
+        assert any(np.array_equal(result, window) for window in windows)
+
+
+def test_a_shift_of_zero_changes_nothing() -> None:
+    images = np.ones((1, 2, 2, 3), np.uint8)
+    assert shift_images(images, 0, np.random.default_rng(0)) is images
+
+
+def test_the_pair_loads_back_bit_for_bit_with_keras_alone(keras: ModuleType, trained: Trained, tmp_path: Path) -> None:
+    files = save_checkpoint(trained.model, tmp_path, trained.history)
+    loaded = keras.models.model_from_json(files.architecture.read_text())
+    loaded.load_weights(files.weights)
+    _assert_same_variables(loaded, trained.model)
+
+
+def test_the_keras_file_loads_back_bit_for_bit(keras: ModuleType, trained: Trained, tmp_path: Path) -> None:
+    loaded = keras.models.load_model(save_checkpoint(trained.model, tmp_path).model)
+    _assert_same_variables(loaded, trained.model)
+
+
+def test_a_network_of_keras_applications_loads_back_bit_for_bit(keras: ModuleType, tmp_path: Path) -> None:
+    from precbench.checkpoints.architectures import build
+
+    model = build("MobileNetV2", input_size=32, classes=4, alpha=0.35, bn_momentum=0.9)
+    files = save_checkpoint(model, tmp_path)
+    loaded = keras.models.model_from_json(files.architecture.read_text())
+    loaded.load_weights(files.weights)
+    _assert_same_variables(loaded, model)
+
+
+def _assert_same_variables(loaded: Any, model: Any) -> None:
+    ours, theirs = ({layer.name: layer.get_weights() for layer in each.layers} for each in (loaded, model))
+    assert ours.keys() == theirs.keys()
+    for name, arrays in ours.items():
+        assert all(np.array_equal(one, two) for one, two in zip(arrays, theirs[name], strict=True)), name
+    assert loaded.get_layer(model.layers[-1].name).get_config() == model.layers[-1].get_config()
+
+
+def test_kernels_lie_under_their_layers_name_in_the_weights_file(trained: Trained, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(save_checkpoint(trained.model, tmp_path).weights) as file:
+        layer = trained.model.get_layer("Conv1")
+        assert np.array_equal(file[f"Conv1/{layer.kernel.path}"][()], layer.get_weights()[0])
+
+
+def test_the_weights_file_is_the_same_for_the_same_weights(trained: Trained, tmp_path: Path) -> None:
+    one, two = (save_checkpoint(trained.model, tmp_path / name).weights.read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_the_architecture_names_no_optimizer(trained: Trained, tmp_path: Path) -> None:
+    architecture = json.loads(save_checkpoint(trained.model, tmp_path).architecture.read_text())
+    assert not architecture.get("compile_config")
+
+
+def test_the_history_is_one_row_per_epoch(trained: Trained, tmp_path: Path) -> None:
+    with save_checkpoint(trained.model, tmp_path, trained.history).history.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert [float(row["validation_accuracy"]) for row in rows] == [e.validation_accuracy for e in trained.history]
+
+
+def test_a_model_with_more_layers_than_an_attribute_holds_loads_back(keras: ModuleType, tmp_path: Path) -> None:
+    inputs = keras.Input((1,))
+    values = inputs
+    for number in range(400):
+        values = keras.layers.Rescaling(1.0, name=f"{'a_long_name_' * 20}{number}")(values)
+    model = keras.Model(inputs, keras.layers.Dense(1)(values))
+    files = save_checkpoint(model, tmp_path)
+    loaded = keras.models.model_from_json(files.architecture.read_text())
+    loaded.load_weights(files.weights)
+    _assert_same_variables(loaded, model)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_checkpoint(trained.model, tmp_path / "taken")
+
+
+@pytest.mark.slow
+def test_the_default_training_reads_the_digits(keras: ModuleType) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    from precbench.checkpoints.architectures import build
+    from precbench.datasets import load_splits
+
+    model = build("MobileNetV2", input_size=32, classes=10)
+    result = train(model, load_splits("digits"), Preprocessing.for_mode("tf", 32), Training())
+    assert result.history[result.kept_epoch - 1].validation_accuracy > 0.95

@@ -1,0 +1,167 @@
+"""Bad input gives two lines, exit status 2, no traceback, and leaves nothing half-written."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+
+def refused(result, *words: str) -> None:
+    assert result.status == 2, result
+    lines = result.err.strip().splitlines()
+    assert len(lines) == 2, result.err
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("  try: ")
+    assert "Traceback" not in result.err
+    for word in words:
+        assert word in result.err, result.err
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*")}
+
+
+def test_options_that_cannot_be_read(precbench, model: Path) -> None:
+    refused(precbench("round", model, "--dp", "four"), "--dp", "integer")
+    refused(precbench("round", model, "--dp", "2.5"), "--dp")
+    refused(precbench("round", model, "--dp", "13"), "outside 0 to 12")
+    refused(precbench("round", model, "--dp", "-1"), "outside 0 to 12")
+    refused(precbench("round", model), "no number of decimals")
+    refused(precbench("rownd"), "rownd")
+    refused(precbench("round", "--decimals", "3"), "--decimals")
+    refused(precbench("bench", model, model, "--shape", "image=3xx"), "--shape")
+    refused(precbench("bench", model, model, "--shape", "image"), "--shape")
+    refused(precbench("bench", model, model, "--ep-option", "use_tf32"), "--ep-option")
+    refused(precbench("bench", model, model, "--budget", "0"), "budget")
+    refused(precbench("bench", model, model, "--opt-level", "most"), "most")
+    refused(precbench("bench", model, model, "--ep", "gpu"), "gpu")
+    refused(precbench("bench", model), "no variant")
+
+
+@pytest.mark.parametrize(
+    "command", [["round", "--dp", "4"], ["inspect"], ["bench"], ["evaluate", "--reference", "x.onnx"]]
+)
+def test_model_files_that_cannot_be_used(precbench, tmp_path: Path, model: Path, command: list[str]) -> None:
+    name, *options = command
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "cut.onnx").write_bytes(model.read_bytes()[:200])
+    (tmp_path / "folder.onnx").mkdir()
+    more = [model] if name == "bench" else []
+    before = files(tmp_path)
+    refused(precbench(name, tmp_path / "none.onnx", *more, *options), "none.onnx")
+    refused(precbench(name, tmp_path / "empty.onnx", *more, *options), "empty.onnx")
+    refused(precbench(name, tmp_path / "cut.onnx", *more, *options), "cut.onnx")
+    refused(precbench(name, tmp_path / "folder.onnx", *more, *options), "folder.onnx")
+    assert files(tmp_path) == before
+
+
+def test_patterns_that_match_nothing(precbench, tmp_path: Path, model: Path) -> None:
+    before = files(tmp_path)
+    refused(precbench("round", model, "--dp", "4", "--target", "haed"), "matches nothing", "head")
+    refused(precbench("round", model, "--dp", "4", "--group", "expand"), "--group 'expand' matches nothing")
+    refused(precbench("round", model, "--dp", "4", "--op-type", "Conv"), "MatMul")
+    refused(precbench("round", model, "--dp", "4", "--regex", "["), "no regular expression")
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite(precbench, tmp_path: Path, model: Path, bad: float) -> None:
+    proto = onnx.load(model)
+    values = np.frombuffer(proto.graph.initializer[0].raw_data, np.float32).copy()
+    values[5] = bad
+    proto.graph.initializer[0].raw_data = values.tobytes()
+    onnx.save(proto, model)
+    before = files(tmp_path)
+    refused(precbench("round", model, "--dp", "4"), "'head/kernel' hold 1 NaN or infinite values of 144")
+    assert files(tmp_path) == before
+
+
+def test_external_data_that_is_missing_or_elsewhere(precbench, tmp_path: Path, model: Path) -> None:
+    onnx.save(onnx.load(model), tmp_path / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    (tmp_path / "w.bin").rename(tmp_path / "gone.bin")
+    for command in (["round", "--dp", "3"], ["inspect"], ["bench", model], ["evaluate", "--reference", model]):
+        refused(precbench(command[0], tmp_path / "e.onnx", *command[1:]), "w.bin")
+    proto = onnx.load(tmp_path / "e.onnx", load_external_data=False)
+    proto.graph.initializer[0].external_data[0].value = "../w.bin"
+    (tmp_path / "e.onnx").write_bytes(proto.SerializeToString())
+    for command in (["round", "--dp", "3"], ["inspect"], ["bench", model], ["evaluate", "--reference", model]):
+        refused(precbench(command[0], tmp_path / "e.onnx", *command[1:]))
+
+
+def custom(model: Path) -> None:
+    proto = onnx.load(model)
+    proto.graph.node[2].op_type, proto.graph.node[2].domain = "Frobnicate", "com.example"
+    proto.opset_import.append(helper.make_opsetid("com.example", 1))
+    onnx.save(proto, model)
+
+
+def test_a_model_with_custom_operators_cannot_be_run_but_can_be_looked_at(precbench, model: Path) -> None:
+    custom(model)
+    refused(precbench("bench", model, model), "com.example:Frobnicate")
+    refused(precbench("evaluate", model, "--reference", model), "com.example:Frobnicate")
+    assert precbench("inspect", model).status == 0
+    assert precbench("round", model, "--dp", "3").status == 0
+
+
+def test_nodes_out_of_order(precbench, model: Path) -> None:
+    proto = onnx.load(model)
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(reversed(nodes))
+    model.write_bytes(proto.SerializeToString())
+    for command in (["round", "--dp", "3"], ["inspect"], ["bench", model], ["evaluate", "--reference", model]):
+        refused(precbench(command[0], model, *command[1:]), "topological")
+
+
+def test_inputs_that_do_not_fit(precbench, tmp_path: Path, model: Path) -> None:
+    np.savez(tmp_path / "shape.npz", image=np.zeros((2, 5, 5, 3), np.float32))
+    np.savez(tmp_path / "kind.npz", image=np.zeros((2, 4, 4, 3), np.complex64))
+    np.savez(tmp_path / "names.npz", a=np.zeros(1), b=np.zeros(1))
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not really")
+    np.savez(tmp_path / "objects.npz", image=np.array([{}], dtype=object))
+    for name in ("shape", "kind", "names", "bad", "objects", "missing"):
+        refused(precbench("bench", model, model, "--input", f"{name}.npz"), f"{name}.npz")
+        refused(precbench("evaluate", model, "--data", f"{name}.npz", "--reference", model), f"{name}.npz")
+    refused(precbench("bench", model, model, "--shape", "image=2x4x4x5"), "does not fit")
+    refused(precbench("bench", model, model, "--shape", "picture=2x4x4x3"), "picture")
+
+
+def test_labels_that_do_not_fit(precbench, tmp_path: Path, model: Path) -> None:
+    images = np.zeros((4, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "outside.npz", images=images, labels=np.array([0, 1, 2, 3]), class_names=np.array(list("abcd")))
+    np.savez(tmp_path / "fewer.npz", images=images, labels=np.array([0, 1]))
+    np.savez(tmp_path / "negative.npz", images=images, labels=np.array([0, 1, -1, 0]))
+    for name in ("outside", "fewer", "negative"):
+        refused(precbench("evaluate", model, "--data", f"{name}.npz", "--preprocess", "tf"), "labels")
+
+
+def test_nothing_to_compare_with(precbench, model: Path) -> None:
+    refused(precbench("evaluate", model), "--reference")
+
+
+def test_images_without_a_known_preprocessing(precbench, model: Path, images: Path) -> None:
+    refused(precbench("evaluate", model, "--data", images), "--preprocess")
+    refused(precbench("evaluate", model, "--data", images, "--preprocess", "keras"), "keras")
+
+
+def test_data_that_is_not_known(precbench, model: Path) -> None:
+    refused(precbench("evaluate", model, "--data", "digist"), "digist", "digits")
+
+
+def test_outputs_that_cannot_be_written(precbench, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(precbench("round", model, "--dp", "3", "-o", "file/out.onnx"), "file")
+    refused(precbench("round", model, "--dp", "3", "-o", tmp_path), "directory")
+    refused(precbench("bench", model, model, "-o", "file/out.json", "--budget", "0.1"), "file")
+    refused(precbench("run", "-o", "file"), "file")
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "CUDAExecutionProvider"])
+def test_a_provider_that_cannot_run_here_is_refused_with_the_reason(precbench, model: Path, provider: str) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has an NVIDIA GPU")
+    refused(precbench("bench", model, model, "--ep", provider), "cannot run here" if "cuda" in provider.lower() else "")

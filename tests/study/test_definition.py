@@ -1,0 +1,97 @@
+"""Study files, the good and the bad."""
+
+from pathlib import Path
+
+import pytest
+
+from precbench.errors import UsageError
+from precbench.study.definition import load_study, shipped_groups, shipped_studies
+
+DIGITS = shipped_studies()["mobilenetv2-digits"]
+
+
+def changed(tmp_path: Path, old: str, new: str) -> str:
+    text = DIGITS.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "study.toml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return str(path)
+
+
+def test_the_default_study_is_experiment_1_of_the_paper() -> None:
+    study = load_study("mobilenetv2-digits")
+    assert study.experiment.decimals == (1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert set(study.groups) == {"conv1", "expand", "depthwise", "project", "conv"}
+    assert study.architecture.name == "MobileNetV2"
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_can_be_read_and_is_named_after_its_file(name: str) -> None:
+    assert load_study(name).name == name
+
+
+def test_groups_are_found_by_the_names_they_fit() -> None:
+    names = [
+        "Conv1/kernel",
+        "block_1_expand/kernel",
+        "block_1_depthwise/kernel",
+        "block_1_project/kernel",
+        "Conv_1/kernel",
+    ]
+    found = shipped_groups(names)
+    assert found is not None
+    assert "expand" in found[1]
+    assert shipped_groups(["features.0.weight"]) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = ", "epoch = ", r"unknown key 'training.epoch'\ndid you mean 'epochs'\?"),
+        ("alpha = 1.0", 'alpha = "1"', r"architecture.alpha is '1', of type str\ngive a number"),
+        ("seed = 884", "seed = true", "data.seed is True"),
+        ("decimals = [1, 2, 3, 4, 5, 6, 7, 8, 9]", "decimals = [1, 13]", "is 13, outside 0 to 12"),
+        ("decimals = [1, 2, 3, 4, 5, 6, 7, 8, 9]", "decimals = []", "at least one"),
+        ("decimals = [1, 2, 3, 4, 5, 6, 7, 8, 9]", 'decimals = ["4"]', r"experiment.decimals\[0\] is '4'"),
+        ("fractions = [0.6, 0.2, 0.2]", "fractions = [0.6, 0.2]", "three positive fractions that add up to 1"),
+        ("size = 32 ", "size = 0 ", "size is 0 pixels"),
+        ("batch_size = 64", "batch_size = 0", "batch_size is 0"),
+        ("learning_rate = 3e-3", "learning_rate = 0", "learning_rate is 0"),
+        ("budget_s = ", "budget_s = -", "budget_s is -"),
+        ("intra_op_threads = 1", "intra_op_threads = 0", "intra_op_threads is 0"),
+        ("schema_version = 1", "schema_version = 2", "schema_version is 2"),
+        ('name = "mobilenetv2-digits"', 'name = "../elsewhere"', "it names the run folder"),
+        ('name = "mobilenetv2-digits"\n', "", r"the key 'name' is missing\nadd it: a text in quotes"),
+        ("[experiment]", "[experiments]", r"unknown key 'experiments'\ndid you mean 'experiment'"),
+        ("[timing]", "[timing", "cannot be read"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_key_with_the_remedy(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_study(changed(tmp_path, old, new))
+
+
+def test_a_section_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('schema_version = 1\nname = "x"\ndata = 3\n')
+    with pytest.raises(UsageError, match=r"data is 3, not a table\nwrite it as \[data\]"):
+        load_study(str(path))
+
+
+def test_empty_groups_are_refused(tmp_path: Path) -> None:
+    text = DIGITS.read_text(encoding="utf-8")
+    start, end = text.index("conv1 ="), text.index("[experiment]")
+    path = tmp_path / "s.toml"
+    path.write_text(text[:start] + text[end:])
+    with pytest.raises(UsageError, match=r"\[groups\] is empty"):
+        load_study(str(path))
+
+
+def test_an_unknown_study_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"there is no study 'mobilenet-digits'\ndid you mean mobilenetv2-digits"):
+        load_study("mobilenet-digits")
+
+
+def test_a_missing_study_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no study file .*x\.toml"):
+        load_study(str(tmp_path / "x.toml"))

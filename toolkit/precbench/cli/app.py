@@ -1,0 +1,75 @@
+"""The command line: `precbench COMMAND`. Thin: it reads options, calls the library, prints the record."""
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+import precbench
+from precbench.errors import PrecbenchError
+
+COMMANDS = ("run", "export", "round", "evaluate", "bench", "inspect")
+"""One module each, in the order of the work."""
+
+app = typer.Typer(
+    name="precbench",
+    help="Round a network's weights to N decimals, and measure honestly what that costs and what it gives.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"precbench {precbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 a threshold the user set was missed, 2 bad usage or input."""
+    for command in COMMANDS:
+        importlib.import_module(f"precbench.cli.{command}")  # registers it
+    try:
+        status = app(standalone_mode=False)
+    except PrecbenchError as error:
+        _fail(error.problem, error.remedy)
+    except typer.TyperException as error:
+        _fail(_message(error), f"see `{_command(error)} --help`")
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", "what was finished is kept; the same command goes on from there", status=130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _message(error: typer.TyperException) -> str:
+    format_message = getattr(error, "format_message", None)
+    return str(format_message() if format_message else error).rstrip(".")
+
+
+def _command(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context is not None else "precbench"
+
+
+def _fail(problem: str, remedy: str, *, status: int = 2) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {' '.join(problem.split())}\n  try: {' '.join(remedy.split())}\n")
+    sys.exit(status)

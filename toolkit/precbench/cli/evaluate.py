@@ -1,0 +1,108 @@
+"""`precbench evaluate`: accuracy, confusion, flips, fidelity."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from precbench.cli.app import app
+from precbench.cli.output import (
+    Batch,
+    Json,
+    OptimizationLevel,
+    Provider,
+    ProviderOption,
+    Seed,
+    Shape,
+    Threads,
+    emit,
+    parse_shapes,
+    progress,
+    session_settings,
+)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="An ONNX model.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="digits, a study (its test split), or an .npz: uint8 `images` with `labels`, or an array per input. "
+            "Seeded inputs where not given.",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="The full-precision model: adds paired flips, and fidelity.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
+    ] = "test",
+    preprocess: Annotated[
+        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
+    ] = None,
+    shape: Shape = None,
+    batch: Batch = 32,
+    threads: Threads = 1,
+    provider: Provider = "cpu",
+    provider_option: ProviderOption = None,
+    opt_level: OptimizationLevel = "all",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure accuracy, or fidelity to a reference.
+
+    With labels: accuracy, per class, confusion matrix, and with --reference the images that flipped. Without, or for
+    models that are no classifiers: SQNR, largest error, cosine and top-1 agreement with the reference.
+
+    Example: precbench evaluate model.dp4.onnx --data photos.npz --reference model.onnx
+    """
+    from precbench.study.evaluation import evaluate as evaluate_model
+    from precbench.study.evaluation import load_data, preprocessing_for
+    from precbench.study.sessions import open_model
+
+    settings = session_settings(provider, provider_option, threads, opt_level)
+    session = open_model(model, settings)
+    loaded = load_data(data, session, split=split, seed=seed, batch=batch, shapes=parse_shapes(shape))
+    evaluation = evaluate_model(
+        session,
+        loaded,
+        reference=None if reference is None else open_model(reference, settings),
+        preprocessing=None if preprocess is None else preprocessing_for(session, preprocess),
+        batch=batch,
+        progress=progress(),
+    )
+    record = {
+        "model": str(model),
+        "reference": reference and str(reference),
+        "session": session.record(),
+        **evaluation.to_json(),
+    }
+    emit("evaluate", record, as_json=as_json, show=lambda console: _show(console, record))
+
+
+def _show(console: Any, record: dict[str, Any]) -> None:
+    from precbench.report.figures import percent
+    from precbench.report.tables import class_table, confusion_table, fidelity_table
+
+    accuracy, flips = record["accuracy"], record["flips"]
+    if accuracy is not None:
+        console.print(class_table(record))
+        console.print()
+        console.print(confusion_table(record))
+        console.print(
+            f"\nAccuracy {percent(accuracy['fraction'])} ({accuracy['correct']} of {accuracy['total']}; "
+            f"95 % interval {percent(accuracy['low'])} to {percent(accuracy['high'])})."
+        )
+    if flips is not None:
+        console.print(
+            f"Against the reference: {flips['gained']} images gained, {flips['lost']} lost, "
+            f"{flips['changed']} changed class; difference {flips['difference_points']:+.2f} points "
+            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], "
+            f"exact McNemar p = {flips['p_value']:.3g}.",
+            markup=False,
+        )
+    if record["fidelity"] is not None:
+        console.print()
+        console.print(fidelity_table(record["fidelity"]))

@@ -1,0 +1,103 @@
+"""`precbench round`: round chosen weights of a model to N decimals."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from precbench.cli.app import app
+from precbench.cli.output import Force, Json, default_run, emit, progress
+
+Patterns = list[str] | None
+
+
+@app.command("round")
+def round_(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="An ONNX model, a Keras weights H5, or a .keras file; the default study's base model where not given."
+        ),
+    ] = None,
+    dp: Annotated[int | None, typer.Option("--dp", metavar="N", help="Decimals, 0 to 12.")] = None,
+    group: Annotated[
+        Patterns,
+        typer.Option("--group", metavar="A,B[=N]", help="Groups of layers, such as expand,project; repeatable."),
+    ] = None,
+    target: Annotated[
+        Patterns,
+        typer.Option(
+            "--target",
+            metavar="PATTERN[=N]",
+            help="A layer's name, an initializer's, or a glob over those; repeatable.",
+        ),
+    ] = None,
+    regex: Annotated[
+        Patterns,
+        typer.Option("--regex", metavar="REGEX[=N]", help="Initializers whose whole name matches; repeatable."),
+    ] = None,
+    op_type: Annotated[
+        Patterns, typer.Option("--op-type", metavar="TYPE[=N]", help="Weights of Conv, Gemm, MatMul, …; repeatable.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The rounded model; MODEL.dpN.onnx where not given.")
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Round a model's weights to N decimals.
+
+    Rounding is correct (half to even, of the exact value), and everything else in the file stays as it is.
+
+    Without patterns: the groups that the model names (the paper's set), else the weights of Conv, ConvTranspose, Gemm
+    and MatMul. Where several patterns match one initializer, --target decides before --regex, --group, --op-type.
+
+    Example: precbench round model.onnx --dp 4 --target 'block_*_expand/kernel=3'
+    """
+    from rich.console import Console
+
+    from precbench.report.tables import outcome_table
+    from precbench.study.rounding import round_file
+
+    selectors = _selectors(op_type, group, regex, target)
+    record = (
+        _round_default(selectors, dp, output, force=force)
+        if model is None
+        else round_file(model, output, selectors, decimals=dp, force=force).to_json()
+    )
+
+    def show(console: Console) -> None:
+        console.print(outcome_table(record["outcomes"]))
+        console.print(f"\n{record['changed']:,} of {record['elements']:,} rounded elements have another value now.")
+        console.print(f"Wrote {record['output']}", markup=False)
+
+    emit("round", record, as_json=as_json, show=show)
+
+
+def _selectors(op_type: Patterns, group: Patterns, regex: Patterns, target: Patterns) -> list[Any]:
+    from precbench.graph.targets import SelectorKind, parse_selector
+
+    groups = [name.strip() for text in group or [] for name in text.split(",")]
+    typed = {
+        SelectorKind.OP_TYPE: op_type,
+        SelectorKind.GROUP: groups,
+        SelectorKind.REGEX: regex,
+        SelectorKind.TARGET: target,
+    }
+    return [parse_selector(kind, text) for kind, texts in typed.items() for text in texts or []]
+
+
+def _round_default(selectors: list[Any], decimals: int | None, output: Path | None, *, force: bool) -> dict[str, Any]:
+    """Round the default study's base model: into its run folder, or to `output`."""
+    from precbench.graph import select  # noqa: F401  (the options are checked before anything is trained)
+    from precbench.study.rounding import check_decimals_given, round_file
+
+    check_decimals_given(selectors, decimals)
+    bars = progress()
+    run = default_run(bars)
+    base = run.ensure_base()
+    if output is not None:
+        return round_file(base, output, selectors, decimals=decimals, force=force).to_json()
+    name, _ = run.ensure_variant(selectors, decimals=decimals)
+    bars.note(f"rounded {base}")
+    return run.variant_record(name)

@@ -1,0 +1,8 @@
+"""Images with labels, and how they become a network's input."""
+
+from precbench.datasets.dataset import Dataset, Splits
+from precbench.datasets.preprocessing import Preprocessing
+from precbench.datasets.resize import crop_centred, resize_bilinear
+from precbench.datasets.sources import load_dataset, load_splits
+
+__all__ = ["Dataset", "Preprocessing", "Splits", "crop_centred", "load_dataset", "load_splits", "resize_bilinear"]

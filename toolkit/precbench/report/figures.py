@@ -1,0 +1,34 @@
+"""How a number is written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def percent(fraction: float) -> str:
+    """0.9389 -> 93.89 %."""
+    return f"{100 * fraction:.2f} %"
+
+
+def interval(ratio: Mapping[str, Any]) -> str:
+    """Write a ratio with its interval: 0.998 [0.991, 1.004]."""
+    return f"{ratio['point']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+
+
+def megabytes(size_bytes: int) -> str:
+    """8963072 -> 8.96 (millions of bytes)."""
+    return f"{size_bytes / 1e6:.2f}"
+
+
+def milliseconds(elapsed_ns: float) -> str:
+    """3456789 -> 3.457 ms."""
+    return f"{elapsed_ns / 1e6:.3f} ms"
+
+
+def number(value: float | None) -> str:
+    """Write a float in six digits, or a dash."""
+    return "-" if value is None else f"{value:.6g}"
+
+
+def count(value: int | None) -> str:
+    """Write a count with thousands separated, or a dash."""
+    return "-" if value is None else f"{value:,}"

@@ -1,0 +1,99 @@
+"""What a study found: one table, and the answer in plain sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from precbench.report.figures import count, interval, megabytes, percent
+
+
+def study_table(results: Mapping[str, Any]) -> Table:
+    """One row per model: decimals, accuracy, flips, time ratio, bytes, and what its targeted weights hold."""
+    level = results["zstd_level"]
+    table = Table(padding=(0, 1), pad_edge=False, box=None, header_style="bold")
+    for header in ("N", "accuracy", "+", "-", "time ratio [95 %]", "MB", f"zstd-{level}", "distinct", "zeros", "subn."):
+        table.add_column(header, justify="right", no_wrap=True)
+    for model in results["models"]:
+        table.add_row(*_row(model))
+    return table
+
+
+def _row(model: Mapping[str, Any]) -> list[str]:
+    flips, ratio, targets = model["flips"], model["ratio"], model["targets"]
+    return [
+        "full" if model["decimals"] is None else str(model["decimals"]),
+        percent(model["accuracy"]["fraction"]),
+        "" if flips is None else count(flips["gained"]),
+        "" if flips is None else count(flips["lost"]),
+        "1 (base)" if ratio is None else interval(ratio),
+        megabytes(model["file_bytes"]),
+        megabytes(model["zstd_bytes"]),
+        count(targets["distinct"]),
+        count(targets["zeros"]),
+        count(targets["subnormals"]),
+    ]
+
+
+def study_sentences(results: Mapping[str, Any]) -> list[str]:
+    """Say what the table says: accuracy first, then time, then bytes, each with its evidence."""
+    base, *variants = results["models"]
+    return [
+        _about_the_table(results, base),
+        _about_accuracy(variants, base["accuracy"]["total"]),
+        _about_time(variants, results["timing"]["session"]),
+        _about_bytes(base, variants),
+    ]
+
+
+def _about_the_table(results: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    return (
+        f"{base['accuracy']['total']} test images; + and -: images that only the variant, only the base has right. "
+        f"Distinct, zeros, subnormals: of the {base['targets']['elements']:,} targeted weights. "
+        f"A/A control (the base against itself): {interval(results['control'])}."
+    )
+
+
+def _about_accuracy(variants: Sequence[Mapping[str, Any]], images: int) -> str:
+    steady = _fewest_steady(variants)
+    if steady is None:
+        return "Accuracy: at every number of decimals tried, some test image changes its class."
+    flips = steady["flips"]
+    return (
+        f"Accuracy: from {steady['decimals']} decimals on, none of the {images} test images changes its class; "
+        f"so few images cannot exclude a loss of up to {-flips['low_points']:.1f} points (95 %)."
+    )
+
+
+def _fewest_steady(variants: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the variant of the fewest decimals from which on no image changes its class."""
+    steady = None
+    for variant in sorted(variants, key=lambda v: -v["decimals"]):
+        if variant["flips"]["changed"]:
+            break
+        steady = variant
+    return steady
+
+
+def _about_time(variants: Sequence[Mapping[str, Any]], session: Mapping[str, Any]) -> str:
+    beyond = [v for v in variants if v["outside_control"]]
+    where = f"on {session['provider']}, {session['intra_op_threads']} thread(s)"
+    if not beyond:
+        return (
+            f"Time {where}: no variant differs from the base by more than the base's second session does: "
+            f"rounding in place shows no speed-up."
+        )
+    listed = ", ".join(f"N = {v['decimals']}: {interval(v['ratio'])}" for v in beyond)
+    return (
+        f"Time {where}: outside the control's interval: {listed}. One process only: a session's own luck "
+        f"(memory layout, about 1 %) is not averaged out, so small differences are no evidence."
+    )
+
+
+def _about_bytes(base: Mapping[str, Any], variants: Sequence[Mapping[str, Any]]) -> str:
+    smallest = min(variants, key=lambda v: v["zstd_bytes"])
+    return (
+        f"Bytes: the file keeps its size ({megabytes(base['file_bytes'])} MB), since rounded float32 is still float32; "
+        f"compressed it falls from {megabytes(base['zstd_bytes'])} MB to {megabytes(smallest['zstd_bytes'])} MB "
+        f"at {smallest['decimals']} decimals."
+    )

@@ -1,0 +1,122 @@
+"""Tables of the single commands: initializers, outcomes of rounding, times, accuracy."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from precbench.report.figures import count, interval, milliseconds, number, percent
+
+
+def _table(*headers: str, left: int = 1) -> Table:
+    """A plain table: the first `left` columns to the left, numbers to the right."""
+    table = Table(padding=(0, 1), pad_edge=False, box=None, header_style="bold")
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="left" if index < left else "right", overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row as plain text: names from model files are never read as markup."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+_COUNT_HEADERS = ("elements", "min", "max", "distinct", "zeros", "subn.", "non-finite", "decimals")
+
+
+def initializer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per initializer."""
+    table = _table("initializer", "layer", "group", "role", "type", "shape", *_COUNT_HEADERS, left=6)
+    for row in rows:
+        shape = "x".join(str(n) for n in row["shape"]) or "scalar"
+        names = (row["name"], row["layer"], row["group"] or "-", row["role"], row["dtype"].lower(), shape)
+        _add(table, *names, *_counts(row["counts"] or {"elements": row["elements"]}))
+    return table
+
+
+def group_table(groups: Mapping[str, Mapping[str, Any]], total: Mapping[str, Any]) -> Table:
+    """One row per group of layers, and the total, over floating-point initializers."""
+    table = _table("group", *_COUNT_HEADERS)
+    for name, counts in [*groups.items(), ("total", total)]:
+        _add(table, "no group" if name == "-" else name, *_counts(counts))
+    return table
+
+
+def _counts(counts: Mapping[str, Any]) -> list[str]:
+    if counts.get("distinct") is None:
+        return [count(counts["elements"]), *["-"] * 7]
+    decimals = counts["decimals_needed"]
+    return [
+        count(counts["elements"]),
+        number(counts["minimum"]),
+        number(counts["maximum"]),
+        *(count(counts[key]) for key in ("distinct", "zeros", "subnormals", "non_finite")),
+        "> 12" if decimals is None else str(decimals),
+    ]
+
+
+def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per group (or layer, where there are no groups) of rounded initializers."""
+    rounded = [o for o in outcomes if o["skipped"] is None]
+    by_group = any(o["group"] for o in rounded)
+    totals: dict[tuple[str, int], list[int]] = {}
+    for outcome in rounded:
+        name = (outcome["group"] or "no group") if by_group else outcome["initializer"]
+        sums = totals.setdefault((name, outcome["decimals"]), [0, 0, 0])
+        for index, amount in enumerate((1, outcome["elements"], outcome["changed"])):
+            sums[index] += amount
+    table = _table("group" if by_group else "initializer", "decimals", "initializers", "elements", "changed")
+    for (name, decimals), sums in totals.items():
+        _add(table, name, str(decimals), *(count(amount) for amount in sums))
+    return table
+
+
+def ratio_table(record: Mapping[str, Any]) -> Table:
+    """One row per arm of a measurement: median time, and the ratio to the base with its interval."""
+    table = _table("model", "median of a call", "time ratio [95 %]", "rounds", "against the control")
+    _add(table, f"base: {record['base']}", milliseconds(record["base_median_ns"]), "1", "", "")
+    control = record["control"]
+    _add(table, "A/A control: the base again", "", interval(control), count(control["pairs"]), "")
+    for variant in record["variants"].values():
+        verdict = "outside its interval" if variant["outside_control"] else "not told apart"
+        ratio = variant["ratio"]
+        _add(
+            table, variant["path"], milliseconds(variant["median_ns"]), interval(ratio), count(ratio["pairs"]), verdict
+        )
+    return table
+
+
+def class_table(evaluation: Mapping[str, Any]) -> Table:
+    """One row per class: images, recall, precision."""
+    table = _table("class", "images", "right", "recall", "precision")
+    for name, score in zip(evaluation["class_names"], evaluation["per_class"], strict=True):
+        shares = (percent(value) if value is not None else "-" for value in (score["recall"], score["precision"]))
+        _add(table, name, count(score["images"]), count(score["correct"]), *shares)
+    return table
+
+
+def confusion_table(evaluation: Mapping[str, Any]) -> Table:
+    """The confusion matrix: rows are the true classes, columns the predicted ones."""
+    names = evaluation["class_names"]
+    table = _table("true \\ predicted", *(Text(name).plain for name in names))
+    for name, row in zip(names, evaluation["confusion"], strict=True):
+        _add(table, name, *(count(n) if n else "." for n in row))
+    return table
+
+
+def fidelity_table(outputs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row per output: how close it is to the reference's."""
+    table = _table("output", "elements", "SQNR dB", "largest error", "cosine", "top-1 agreement")
+    for name, close in outputs.items():
+        sqnr, agreement = close["sqnr_db"], close["top1_agreement"]
+        _add(
+            table,
+            name,
+            count(close["elements"]),
+            sqnr if isinstance(sqnr, str) else ("-" if sqnr is None else f"{sqnr:.2f}"),
+            number(close["max_abs_error"]),
+            "-" if close["cosine"] is None else f"{close['cosine']:.9f}",
+            "-" if agreement is None else percent(agreement),
+        )
+    return table

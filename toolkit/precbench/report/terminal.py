@@ -1,0 +1,54 @@
+"""Progress bars and notes on the terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_WIDE = 200  # columns where the output is no terminal: nothing is cut in a file or a pipe
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console for standard output, or standard error; NO_COLOR and pipes are respected."""
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=_WIDE)
+
+
+class TerminalProgress:
+    """`precbench.progress.Progress` on standard error: one bar per piece of work, gone when it is done."""
+
+    def __init__(self) -> None:
+        """Begin with no bar."""
+        self._console = make_console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._open = 0
+
+    @contextmanager
+    def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar while the work goes on; bars may be nested."""
+        task = self._bars.add_task(label, total=total)
+        self._open += 1
+        if self._open == 1:
+            self._bars.start()
+        try:
+            yield lambda steps: self._bars.advance(task, steps)
+        finally:
+            self._open -= 1
+            self._bars.remove_task(task)
+            if self._open == 0:
+                self._bars.stop()
+
+    def note(self, text: str) -> None:
+        """Print one line, above the bars."""
+        self._console.print(text, style="dim", markup=False)

@@ -1,0 +1,335 @@
+"""Evaluate a model: accuracy and confusion where there are labels, fidelity to a reference where there are none."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precbench.accuracy import (
+    Accuracy,
+    Fidelity,
+    Flips,
+    accuracy_of,
+    check_classes,
+    confusion_matrix,
+    fidelity,
+    flips,
+    per_class,
+    top_classes,
+)
+from precbench.datasets import Dataset, Preprocessing, Splits, load_dataset, load_splits
+from precbench.errors import DataError, UsageError
+from precbench.graph import ModelMetadata, load_model, read_metadata
+from precbench.progress import SILENT, Progress
+from precbench.runtime import (
+    Session,
+    TensorSpec,
+    fit_inputs,
+    fixed_batch,
+    input_recipe,
+    predict,
+    predict_batches,
+    read_arrays,
+    seeded_inputs,
+)
+from precbench.study.definition import Study, load_study, shipped_studies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationData:
+    """What a model is evaluated on.
+
+    Attributes:
+        description: where it comes from, recorded.
+        images: uint8 RGB images, preprocessed as the model says; or
+        inputs: arrays that are fed as they are, one per model input.
+        labels: int64 [n], or None.
+        class_names: may be empty.
+    """
+
+    description: Mapping[str, Any]
+    images: NDArray[np.uint8] | None = None
+    inputs: Mapping[str, NDArray[Any]] | None = None
+    labels: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What evaluating one model gave; what does not apply is None.
+
+    Attributes:
+        accuracy, confusion: of the model, where there are labels and it is a classifier.
+        flips: against the reference, where both classify labelled images.
+        fidelity: per output, against the reference.
+    """
+
+    data: Mapping[str, Any]
+    samples: int
+    class_names: tuple[str, ...]
+    accuracy: Accuracy | None
+    confusion: NDArray[np.int64] | None
+    reference_accuracy: Accuracy | None
+    flips: Flips | None
+    fidelity: Mapping[str, Fidelity] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON; the confusion matrix has the true classes as rows."""
+        return {
+            "data": dict(self.data),
+            "samples": self.samples,
+            "class_names": list(self.class_names),
+            "accuracy": self.accuracy and self.accuracy.to_json(),
+            "per_class": None if self.confusion is None else [score.to_json() for score in per_class(self.confusion)],
+            "confusion": None if self.confusion is None else self.confusion.tolist(),
+            "reference_accuracy": self.reference_accuracy and self.reference_accuracy.to_json(),
+            "flips": self.flips and self.flips.to_json(),
+            "fidelity": None if self.fidelity is None else {k: v.to_json() for k, v in self.fidelity.items()},
+        }
+
+
+def evaluate(
+    session: Session,
+    data: EvaluationData,
+    *,
+    reference: Session | None = None,
+    preprocessing: Preprocessing | None = None,
+    batch: int = 32,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Evaluate a model on labelled data, or against a reference, or both.
+
+    Raises:
+        DataError: the data does not fit the model, labels lie outside its classes, or there is neither a label nor a
+            reference to compare with.
+    """
+    is_classifier = _is_classifier(session)
+    if reference is None and (data.labels is None or not is_classifier):
+        why = "the data has no labels" if data.labels is None else "the model is no classifier"
+        raise DataError(
+            f"there is nothing to compare {session.model} with: {why}", "give the full-precision model with --reference"
+        )
+    outputs = run_model(session, data, preprocessing=preprocessing, batch=batch, progress=progress)
+    expected = None
+    if reference is not None:
+        expected = run_model(reference, data, preprocessing=preprocessing, batch=batch, progress=progress)
+        _check_same_outputs(session, reference)
+    labels = data.labels if is_classifier else None
+    return compare(outputs, expected, labels=labels, data=data.description, class_names=data.class_names)
+
+
+def compare(
+    outputs: Mapping[str, NDArray[Any]],
+    expected: Mapping[str, NDArray[Any]] | None,
+    *,
+    labels: NDArray[np.int64] | None,
+    data: Mapping[str, Any],
+    class_names: tuple[str, ...] = (),
+) -> Evaluation:
+    """Turn a model's outputs, and a reference's for the same data, into an evaluation."""
+    first = next(iter(outputs.values()))
+    close = None if expected is None else {name: fidelity(expected[name], value) for name, value in outputs.items()}
+    if labels is None:
+        return Evaluation(
+            data=data,
+            samples=len(first) if first.ndim else 1,
+            class_names=class_names,
+            accuracy=None,
+            confusion=None,
+            reference_accuracy=None,
+            flips=None,
+            fidelity=close,
+        )
+    classes = first.shape[1]
+    truth = check_classes(labels, classes)
+    predicted = top_classes(first)
+    before = None if expected is None else top_classes(next(iter(expected.values())))
+    return Evaluation(
+        data=data,
+        samples=len(truth),
+        class_names=class_names if len(class_names) == classes else tuple(str(i) for i in range(classes)),
+        accuracy=accuracy_of(truth, predicted),
+        confusion=confusion_matrix(truth, predicted, classes),
+        reference_accuracy=None if before is None else accuracy_of(truth, before),
+        flips=None if before is None else flips(before, predicted, truth),
+        fidelity=close,
+    )
+
+
+def run_model(
+    session: Session,
+    data: EvaluationData,
+    *,
+    preprocessing: Preprocessing | None,
+    batch: int = 32,
+    progress: Progress = SILENT,
+) -> dict[str, NDArray[Any]]:
+    """Return the model's outputs for all the data; images are preprocessed batch by batch."""
+    if data.images is None:
+        return predict(session, data.inputs or {}, batch=batch, progress=progress)
+    preprocess = preprocessing or model_preprocessing(session.model, session)
+    images, spec, rows = data.images, _image_input(session), fixed_batch(session.inputs) or batch
+    starts = range(0, len(images), rows)
+    batches = ({spec.name: _arrange(preprocess.apply(images[start : start + rows]), spec)} for start in starts)
+    return predict_batches(session, batches, rows=len(images), progress=progress)
+
+
+def load_data(
+    spec: str | None,
+    session: Session,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    batch: int = 32,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> EvaluationData:
+    """Find what `--data` means for a model.
+
+    A study's name or file means the split that the study keeps for it; `digits` that of the shipped digits study; an
+    .npz with `images` is a labelled set, another .npz holds one array per model input, and labels as `labels`. None
+    means inputs drawn from the seed that fit what the model declares.
+
+    Raises:
+        DataError: the data cannot be read or does not fit the model.
+    """
+    if spec is None:
+        recipe = input_recipe(session.inputs, seed=seed, batch=batch, shapes=shapes or {})
+        inputs = seeded_inputs(session.inputs, seed=seed, batch=batch, shapes=shapes or {})
+        return EvaluationData(description=recipe, inputs=inputs)
+    study = _study_for(spec)
+    if study is not None:
+        dataset = study_split(study, split)
+        return _from_dataset(dataset, {"source": study.data.source, "split": split, "seed": study.data.seed})
+    path = Path(spec.removeprefix("npz:"))
+    if path.suffix == ".npz" and path.is_file() and not _has_images(path, session):
+        return _from_arrays(path, session)
+    return _from_dataset(load_dataset(spec, split=split), {"source": spec})
+
+
+def load_study_splits(study: Study) -> Splits:
+    """Return a study's three parts."""
+    data, (train, validation, test) = study.data, study.data.fractions
+    return load_splits(data.source, size=data.size, seed=data.seed, fractions=(train, validation, test))
+
+
+def study_split(study: Study, split: str) -> Dataset:
+    """Return a study's train, validation or test images.
+
+    Raises:
+        UsageError: another split is asked for.
+    """
+    parts = dict(load_study_splits(study))
+    if split not in parts:
+        raise UsageError(f"there is no split {split!r}", f"choose one of {', '.join(parts)}")
+    return parts[split]
+
+
+def model_preprocessing(model: Path, session: Session) -> Preprocessing:
+    """Return the preprocessing that the model's metadata records.
+
+    Raises:
+        DataError: it records none.
+    """
+    metadata = _metadata(model)
+    if metadata is None or metadata.preprocessing is None:
+        raise DataError(
+            f"{session.model} does not say how its images are preprocessed",
+            "give --preprocess tf, torch, caffe or none, or feed arrays under the model's input names",
+        )
+    return Preprocessing.from_json(metadata.preprocessing)
+
+
+def preprocessing_for(session: Session, mode: str) -> Preprocessing:
+    """Return a keras.applications preprocessing mode at the size of the model's image input.
+
+    Raises:
+        DataError: the model declares no image size, or the mode is unknown.
+    """
+    shape = _image_input(session).shape
+    height, width = (shape[1], shape[2]) if not _is_nchw(shape) else (shape[2], shape[3])
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise DataError(
+            f"the model's image input declares no fixed size: {list(shape)}",
+            "feed arrays under the model's input names in an .npz file",
+        )
+    return Preprocessing.for_mode(mode, (height, width))
+
+
+def _study_for(spec: str) -> Study | None:
+    """`digits` is the digits study's data, so that its split is the one the study kept for testing."""
+    if spec.endswith(".toml") or spec in shipped_studies():
+        return load_study(spec)
+    studies = (load_study(name) for name in shipped_studies())
+    return next((study for study in studies if study.data.source == spec), None)
+
+
+def _from_dataset(dataset: Dataset, description: Mapping[str, Any]) -> EvaluationData:
+    return EvaluationData(
+        description={**description, "images": len(dataset)},
+        images=dataset.images,
+        labels=dataset.labels,
+        class_names=dataset.class_names,
+    )
+
+
+def _has_images(path: Path, session: Session) -> bool:
+    """Whether an archive holds labelled images, not arrays under the model's input names; told by names alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "images.npy" in archive.namelist() and "images" not in {spec.name for spec in session.inputs}
+    except (OSError, zipfile.BadZipFile):
+        return False  # reading it will say what is wrong
+
+
+def _from_arrays(path: Path, session: Session) -> EvaluationData:
+    arrays = read_arrays(path)
+    labels = None if "labels" in {spec.name for spec in session.inputs} else arrays.pop("labels", None)
+    return EvaluationData(
+        description={"source": str(path)},
+        inputs=fit_inputs(arrays, session.inputs, source=path, any_batch=True),
+        labels=None if labels is None else check_classes(labels),
+    )
+
+
+def _metadata(model: Path) -> ModelMetadata | None:
+    return read_metadata(load_model(model).proto)
+
+
+def _is_classifier(session: Session) -> bool:
+    """One output of scores, one row an image."""
+    if len(session.outputs) != 1:
+        return False
+    output = session.outputs[0]
+    return len(output.shape) == 2 and np.issubdtype(output.dtype, np.floating) and output.shape[1] != 1
+
+
+def _image_input(session: Session) -> TensorSpec:
+    if len(session.inputs) != 1 or len(session.inputs[0].shape) != 4:
+        raise DataError(
+            f"{session.model} does not take one batch of images: its inputs are "
+            f"{', '.join(f'{spec.name} {list(spec.shape)}' for spec in session.inputs)}",
+            "feed arrays under the model's input names in an .npz file",
+        )
+    return session.inputs[0]
+
+
+def _is_nchw(shape: tuple[int | str | None, ...]) -> bool:
+    return shape[1] == 3 and shape[3] != 3
+
+
+def _arrange(images: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+    arranged = images.transpose(0, 3, 1, 2) if _is_nchw(spec.shape) else images
+    return np.ascontiguousarray(arranged, dtype=spec.dtype)
+
+
+def _check_same_outputs(session: Session, reference: Session) -> None:
+    names, expected = [spec.name for spec in session.outputs], [spec.name for spec in reference.outputs]
+    if names != expected:
+        raise DataError(
+            f"the outputs of {session.model} are {', '.join(names)}, those of {reference.model} {', '.join(expected)}",
+            "compare a model with its own full-precision form",
+        )

@@ -1,0 +1,143 @@
+"""Round a file, whichever of the two kinds a user has: an ONNX model, or the Keras checkpoint of the paper."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from precbench.errors import UsageError
+from precbench.files import check_output, file_digest
+from precbench.graph import (
+    Initializer,
+    OnnxModel,
+    Outcome,
+    Plan,
+    Role,
+    Selector,
+    assign_groups,
+    list_initializers,
+    load_model,
+    round_model,
+    save_model,
+    select,
+)
+from precbench.grids import check_decimals
+from precbench.study.definition import shipped_groups
+
+_KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
+_ROLES = {"kernel": Role.WEIGHT, "bias": Role.BIAS, "batch_norm": Role.BATCH_NORM, "other": Role.OTHER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundedFile:
+    """A rounded copy of a file, with one outcome per initializer (of ONNX) or variable (of Keras)."""
+
+    model: Path
+    model_digest: str
+    output: Path
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        return {
+            "model": str(self.model),
+            "model_digest": self.model_digest,
+            "output": str(self.output),
+            "output_digest": file_digest(self.output),
+            "elements": sum(o.elements for o in self.outcomes if o.skipped is None),
+            "changed": sum(o.changed for o in self.outcomes),
+            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+        }
+
+
+def round_file(
+    model: Path,
+    output: Path | None,
+    selectors: Sequence[Selector] = (),
+    *,
+    decimals: int | None = None,
+    force: bool = False,
+) -> RoundedFile:
+    """Round an ONNX model, a Keras weights H5 or a `.keras` file into a new file.
+
+    The same weights are meant in all of them: rounding a checkpoint and exporting it gives the initializers that
+    exporting it and rounding gives.
+
+    Args:
+        output: `<name>.dpN<suffix>` beside the model where None, `<name>.rounded<suffix>` with selectors.
+        selectors: see `graph.select`.
+        decimals: for the selectors that name none.
+        force: replace the output where it exists.
+
+    Raises:
+        PrecbenchError: the model cannot be read or rounded as asked, or the output exists; nothing is left then.
+    """
+    check_decimals_given(selectors, decimals)
+    path = output or model.with_name(f"{model.stem}.{'rounded' if selectors else f'dp{decimals}'}{model.suffix}")
+    check_output(path, force=force)
+    if model.suffix.lower() in _KERAS_SUFFIXES:
+        plan, outcomes = _round_keras(model, path, selectors, decimals)
+    else:
+        loaded = load_model(model)
+        plan = select(list_initializers(loaded), selectors, decimals=decimals)
+        outcomes = round_onnx(loaded, plan, path)
+    return RoundedFile(model=model, model_digest=file_digest(model), output=path, plan=plan, outcomes=outcomes)
+
+
+def round_onnx(model: OnnxModel, plan: Plan, output: Path) -> tuple[Outcome, ...]:
+    """Round a loaded model by a plan and save it."""
+    rounded = round_model(model, plan)
+    save_model(rounded.model, output)
+    return rounded.outcomes
+
+
+def check_decimals_given(selectors: Sequence[Selector], decimals: int | None) -> None:
+    """Refuse a call that names no usable number of decimals, before any work is done.
+
+    Raises:
+        UsageError: neither the call nor each of its patterns names one, or it lies outside 0 to 12.
+    """
+    if decimals is not None:
+        check_decimals(decimals)
+    if decimals is None and (not selectors or any(s.decimals is None for s in selectors)):
+        raise UsageError("no number of decimals is given", "add --dp N, or write PATTERN=N")
+
+
+def _round_keras(
+    model: Path, output: Path, selectors: Sequence[Selector], decimals: int | None
+) -> tuple[Plan, tuple[Outcome, ...]]:
+    from precbench.checkpoints.checkpoint_variables import list_variables
+    from precbench.checkpoints.rounding import round_checkpoint
+
+    variables = list_variables(model)
+    names = [variable.name for variable in variables]
+    found = shipped_groups(names)
+    groups = assign_groups(names, found[1]) if found is not None else dict.fromkeys(names)
+    initializers = [
+        Initializer(
+            position=position,
+            name=variable.name,
+            layer=variable.layer,
+            group=groups[variable.name],
+            role=_ROLES[variable.role],
+            op_types=(),
+            dtype=variable.dtype,
+            shape=variable.shape,
+        )
+        for position, variable in enumerate(variables)
+    ]
+    plan = select(initializers, selectors, decimals=decimals)
+    outcomes = round_checkpoint(model, output, plan.decimals)
+    return plan, tuple(
+        Outcome(
+            initializer=outcome.variable,
+            layer=outcome.layer,
+            group=groups[outcome.variable],
+            decimals=outcome.decimals,
+            skipped=outcome.skipped,
+            elements=outcome.elements,
+            changed=outcome.changed,
+        )
+        for outcome in outcomes
+    )

@@ -1,0 +1,20 @@
+"""Open a session of a stranger's model: checked by us before ONNX Runtime is given it."""
+
+from pathlib import Path
+
+from precbench.graph import load_model
+from precbench.runtime import Session, SessionSettings, open_session
+
+
+def open_model(model: Path, settings: SessionSettings) -> Session:
+    """Make a session of a model that passes `graph.load_model`'s checks.
+
+    ONNX Runtime sorts unordered nodes itself and follows external data where it is told to; a file like that is damaged
+    or hostile, and every command says so alike.
+
+    Raises:
+        ModelError: the model fails a check, or ONNX Runtime refuses it.
+        ProviderError: the provider asked for cannot run it.
+    """
+    load_model(model)
+    return open_session(model, settings)
