@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from precbench.checkpoints.weights_file import WeightsFile, datasets, guarded, open_hdf5, open_weights
+from precbench.checkpoints.weights_file import WeightsFile, datasets, guarded, open_for_reading, open_weights
 from precbench.errors import ModelError
 
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel")
@@ -17,6 +17,7 @@ _NORMALIZER_VARIABLES = {
     "group_normalization": ("gamma", "beta"),
     "layer_normalization": ("gamma", "beta"),
 }
+_KERAS_2_13_LAYERS = "_layer_checkpoint_dependencies"
 _ATTENTION_PARTS = ("query_dense", "key_dense", "value_dense", "output_dense")
 _KERNEL_AND_BIAS = ("kernel", "bias")
 _VARIABLES_BY_CLASS = {
@@ -100,7 +101,7 @@ def list_variables(path: Path, *, architecture: Path | None = None) -> tuple[Che
 
 def read_variables(weights: WeightsFile, *, architecture: Path | None = None) -> tuple[CheckpointVariable, ...]:
     """Return the variables of an open checkpoint, as `list_variables` does."""
-    with open_hdf5(weights.hdf5) as file:
+    with open_for_reading(weights.hdf5) as file:
         held = datasets(file, weights.source)
         found = _find(file, held, weights, architecture)
         return tuple(_describe(item, name, held[item.path]) for item, name in zip(found, _names(found), strict=True))
@@ -119,7 +120,7 @@ def _find(file: Any, held: Mapping[str, Any], weights: WeightsFile, architecture
     config = weights.config if architecture is None else _read_architecture(architecture)
     layers = {} if config is None else dict(_layers_of(config, ""))
     places = {place: number for number, place in enumerate(layers)}
-    numbered.sort(key=lambda path: (places.get(path.rpartition("/vars/")[0], len(places)), _natural(path)))
+    numbered.sort(key=lambda path: (places.get(_current(path).rpartition("/vars/")[0], len(places)), _natural(path)))
     return [_find_numbered(file, path, weights.source, layers) for path in numbered]
 
 
@@ -182,8 +183,9 @@ def _find_numbered(file: Any, path: str, source: Path, layers: Mapping[str, _Lay
     places = _places(location)
     names = [_layer_name(file, place, source, layers) for place in places]
     segments = [place.rpartition("/")[2] for place in places]
-    class_name = _class_name(segments, layers.get(location))
-    variable = _numbered_word(class_name, int(number), len(file[f"{location}/vars"]), layers.get(location))
+    layer = layers.get(_current(location))
+    class_name = _class_name(segments, layer)
+    variable = _numbered_word(class_name, int(number), len(file[f"{location}/vars"]), layer)
     models = [position for position, segment in enumerate(segments[:-1]) if _is_functional(segment)]
     return _Found(path=path, layer="/".join(name for position, name in enumerate(names) if position not in models),
                   variable=variable, owners=tuple(names[position] for position in models),
@@ -193,21 +195,27 @@ def _find_numbered(file: Any, path: str, source: Path, layers: Mapping[str, _Lay
 def _places(location: str) -> list[str]:
     """Return the paths of the objects from the outermost to the one itself: layers/lstm, layers/lstm/cell."""
     parts = location.split("/") if location else []
-    return ["/".join(parts[: end + 1]) for end, part in enumerate(parts) if part != "layers"]
+    return ["/".join(parts[: end + 1]) for end, part in enumerate(parts) if part not in ("layers", _KERAS_2_13_LAYERS)]
+
+
+def _current(place: str) -> str:
+    """Return what Keras 3 calls a place that Keras 2.13 wrote."""
+    return place.replace(_KERAS_2_13_LAYERS, "layers")
 
 
 def _layer_name(file: Any, place: str, source: Path, layers: Mapping[str, _Layer]) -> str:
     """Return the name that the architecture gives, else the one that the file records."""
+    current = _current(place)
     group = file.get(f"{place}/vars")
     recorded = None if group is None else group.attrs.get("name")
-    if place in layers:
-        if recorded is not None and recorded != layers[place].name:
-            raise ModelError(f"{source} calls {place} {recorded}, the architecture {layers[place].name}",
+    if current in layers:
+        if recorded is not None and recorded != layers[current].name:
+            raise ModelError(f"{source} calls {place} {recorded}, the architecture {layers[current].name}",
                              "give the architecture that belongs to these weights")
-        return layers[place].name
+        return layers[current].name
     if recorded is not None:
         return str(recorded)
-    if place.startswith("layers/") and place.count("/") == 1:
+    if current.startswith("layers/") and current.count("/") == 1:
         raise ModelError(f"{source} records no name for {place}: a version of Keras wrote it that did not",
                          _ARCHITECTURE_REMEDY)
     return place.rpartition("/")[2]

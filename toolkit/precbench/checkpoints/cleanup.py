@@ -1,4 +1,4 @@
-"""Turn what tf2onnx made, with tags for variables, into the model that we ship: true values, Keras names, no clutter."""
+"""Turn what tf2onnx made, with tags for variables, into the model to ship: true values, Keras names, no clutter."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

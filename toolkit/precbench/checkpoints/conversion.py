@@ -1,28 +1,26 @@
 """Convert a traced model to ONNX with tf2onnx, its variables standing as tags.
 
 What tf2onnx would fold into a kernel it cannot: the variables are inputs while operations are converted, and turn into
-tagged constants before its optimizers run, of which one is left out (Conv + BatchNormalization) and three are held
-back from arithmetic on variables. Their cancelling of transposes is what we want from them.
+tagged constants before its optimizers run (see `optimizers`).
 """
 
 import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from precbench.checkpoints.tags import TaggedVariable, is_tagged
+from precbench.checkpoints.optimizers import optimize
+from precbench.checkpoints.tags import TaggedVariable
 from precbench.checkpoints.tensorflow_quietly import descriptors_silenced, import_quietly
 from precbench.checkpoints.tracing import Port, Trace
 from precbench.errors import ModelError
 
 OPSET = 17  # the newest whose reductions tf2onnx, ONNX Runtime's quantizer and older runtimes all know
-_LAYOUT_ONLY = frozenset({"Transpose", "Reshape", "Unsqueeze", "Squeeze", "Identity"})
 
 
 def convert(trace: Trace, variables: Sequence[TaggedVariable]) -> onnx.ModelProto:
@@ -45,7 +43,7 @@ def convert(trace: Trace, variables: Sequence[TaggedVariable]) -> onnx.ModelProt
             _put_constant(graph, port.tensor, variable.values)
         for tensor, value in trace.constants:
             _put_constant(graph, tensor, partial(np.asarray, value))
-        model: onnx.ModelProto = _optimized(graph, variables).make_model("model")
+        model: onnx.ModelProto = optimize(graph, variables).make_model("model")
     return model
 
 
@@ -102,90 +100,6 @@ def _put_constant(graph: Any, tensor: str, values: Callable[[], NDArray[Any]]) -
     if used:
         constant = graph.make_const(name, values())
         graph.replace_all_inputs(tensor, constant.output[0])
-
-
-def _optimized(graph: Any, variables: Sequence[TaggedVariable]) -> Any:
-    optimizer = import_quietly("tf2onnx.optimizer")
-    factories = OrderedDict(optimizer._get_optimizers())
-    factories["optimize_transpose"] = _transpose_optimizer()
-    folding = _folding_optimizer()
-    factories["fold_constants"] = lambda: folding(variables)
-    with _without_fusion(), _without_copies():
-        return optimizer.optimize_graph(graph, catch_errors=False, optimizers=factories)
-
-
-@cache
-def _transpose_optimizer() -> Any:
-    base = import_quietly("tf2onnx.optimizer.transpose_optimizer").TransposeOptimizer
-
-    class TransposesCancelled(base):  # type: ignore[misc]
-        def post_optimize_action(self) -> None:
-            """Leave transposes of 1x1 images as they are: as reshapes they would no longer cancel."""
-
-        def _mul_handler(self, trans: Any, node: Any) -> bool:
-            """Never multiply a constant into the kernel of the convolution before it."""
-            if trans.inputs[0].type == "Conv":
-                return bool(self._handle_node_having_branches(trans, node))
-            return bool(super()._mul_handler(trans, node))
-
-    return TransposesCancelled
-
-
-@cache
-def _folding_optimizer() -> Any:
-    base = import_quietly("tf2onnx.optimizer.const_fold_optimizer").ConstFoldOptimizer
-
-    class FoldedExceptVariables(base):  # type: ignore[misc]
-        def __init__(self, variables: Sequence[TaggedVariable]) -> None:
-            super().__init__()
-            self._variables = variables
-
-        def _fold_node(self, node: Any, graph: Any) -> bool:
-            if node.type not in _LAYOUT_ONLY and any(self._is_variable(each) for each in node.inputs):
-                return False
-            if node.type == "Squeeze" and self._all_inputs_are_const(node.inputs):
-                return self._fold_squeeze(node, graph)
-            return bool(super()._fold_node(node, graph))
-
-        def _fold_squeeze(self, node: Any, graph: Any) -> bool:
-            """What the base class does for Unsqueeze, but not for Squeeze."""
-            values, *axes = [each.get_tensor_value(as_list=False) for each in node.inputs]
-            if self._is_graph_output(node, graph):
-                return False
-            squeezed = np.squeeze(values, tuple(int(axis) for axis in axes[0]) if axes else None)
-            self._replace_node_with_const(node, graph, [squeezed])
-            return True
-
-        def _is_variable(self, node: Any) -> bool:
-            return (node is not None and node.is_const()
-                    and is_tagged(node.get_tensor_value(as_list=False), self._variables))
-
-    return FoldedExceptVariables
-
-
-@contextlib.contextmanager
-def _without_fusion() -> Iterator[None]:
-    handlers = import_quietly("tf2onnx.optimizer.back_to_back_optimizer")._func_map
-    fusion = handlers.pop(("Conv", "BatchNormalization"))
-    try:
-        yield
-    finally:
-        handlers[("Conv", "BatchNormalization")] = fusion
-
-
-@contextlib.contextmanager
-def _without_copies() -> Iterator[None]:
-    """Leave out the copy of every constant into a protobuf that follows each optimizer; `make_model` makes the last.
-
-    VGG16 at 32x32 (134 MB) is converted in 1.2 s so, in 7.6 s otherwise.
-    """
-    graph_class = import_quietly("tf2onnx.graph").Graph
-    update = graph_class.update_proto
-    graph_class.update_proto = lambda graph: None
-    try:
-        yield
-    finally:
-        graph_class.update_proto = update
 
 
 @contextlib.contextmanager

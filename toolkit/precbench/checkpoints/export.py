@@ -115,8 +115,8 @@ def _checked(model: Any, path: Path, inputs: Mapping[str, NDArray[Any]] | NDArra
     check = check_export(model, path, inputs)
     if not check.accepted:
         classes = " and classes change" if check.top1_same is False else ""
-        raise ModelError(f"the exported model does not match Keras: outputs differ by {check.max_error_relative:.2g} of "
-                         f"the largest (at most {ERROR_LIMIT:g}){classes}",
+        raise ModelError("the exported model does not match Keras: outputs differ by "
+                         f"{check.max_error_relative:.2g} of the largest (at most {ERROR_LIMIT:g}){classes}",
                          "report the model's architecture to precbench; nothing was written")
     return check
 

@@ -133,7 +133,7 @@ def _built(config: Any, path: Path) -> Any:
             raise
         except Exception as error:  # Keras raises whatever a constructor ran into
             raise ModelError(f"{path} is no architecture that Keras {keras.__version__} can build "
-                             f"({_first_line(error)})", "save the model again with a newer Keras") from error
+                             f"({_reason(error)})", "save the model again with a newer Keras") from error
     if not model.built:
         raise ModelError(f"{path} does not say what input the model takes", "save the model after it was built")
     return model
@@ -221,5 +221,8 @@ def _misfit(weights: Path, architecture: Path, reason: object) -> ModelError:
                       "give the weights that were saved from this architecture")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _reason(error: Exception) -> str:
+    """What Keras ran into at the bottom, on one line; the configuration that it repeats is left out."""
+    text = str(error).rpartition("Exception encountered:")[2].partition("\n\nconfig=")[0]
+    text = text.partition(" Full object config:")[0].strip()
+    return " ".join(text.split())[:300] or type(error).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from precbench.checkpoints.checkpoint_variables import CheckpointVariable, read_variables
 from precbench.checkpoints.tensorflow_quietly import import_quietly
-from precbench.checkpoints.weights_file import WeightsFile, open_hdf5, open_weights, replace_weights
+from precbench.checkpoints.weights_file import WeightsFile, open_for_reading, open_weights, replace_weights
 from precbench.errors import ModelError, TargetError
 from precbench.grids import check_decimals, round_to_decimals
 
@@ -84,7 +84,7 @@ def _round_on_paper(
     weights: WeightsFile, variables: Sequence[CheckpointVariable], plan: Mapping[str, int]
 ) -> tuple[CheckpointOutcome, ...]:
     """Find what will change and what cannot be rounded, before anything is written."""
-    with open_hdf5(weights.hdf5) as file:
+    with open_for_reading(weights.hdf5) as file:
         return tuple(_outcome(file, variable, plan.get(variable.name), weights.source) for variable in variables)
 
 

@@ -6,7 +6,7 @@ another file. Keras's own safe mode is on as well; this check does not rest on i
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from precbench.checkpoints.tensorflow_quietly import import_keras, import_quietly
@@ -14,12 +14,14 @@ from precbench.errors import ModelError
 
 _PLAIN = frozenset({"__keras_tensor__", "__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__bytes__",
                     "__tuple__", "TensorShape"})
-_RUN_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer",
-                       "TFOpLambda", "SlicingOpLambda", "function_type"})
+_RUN_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
+_CALL_BY_NAME = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
 _READ_FILES = frozenset({"StringLookup", "IntegerLookup", "TextVectorization"})
 _MODELS = frozenset({"Functional", "Sequential", "Model"})
 _DROPPED_SECTIONS = ("compile_config", "training_config")
 _MAX_DEPTH = 200
+
+_TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint")
 
 # What Keras 2 wrote and Keras 3's constructors refuse, with the values at which it changes nothing.
 _KERAS_2_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
@@ -38,6 +40,9 @@ _KERAS_2_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "dtype": (None, "float32"),
     "batch_input_shape": (None,),
     "experimental_autocast": (True, False),
+    "rng_type": (None, "stateful"),
+    "trainable": (True, False),
+    "noise_shape": (None,),
 }
 
 
@@ -91,6 +96,9 @@ def _checked_object(value: dict[str, Any], origin: str, depth: int) -> Any:
     rest = {key: _checked(item, origin, depth + 1) for key, item in value.items()
             if key not in ("config", *_DROPPED_SECTIONS)}
     inner = _checked(value.get("config") or {}, origin, depth + 1)
+    for named in (rest, inner):
+        if isinstance(named, dict) and isinstance(named.get("name"), str):
+            named["name"] = _plain_name(named["name"])
     return {**rest, "class_name": kind.__name__, "module": _module_of(kind, name), "registered_name": None,
             "config": _modernised(kind, inner, origin)}
 
@@ -100,6 +108,9 @@ def _check_name(value: Mapping[str, Any], name: str, origin: str) -> None:
     if name in _RUN_CODE:
         raise _refusal(origin, f"holds a {name} layer{label}, which would run code from the file",
                        "rebuild the model with Keras's own layers in its place")
+    if name in _CALL_BY_NAME:
+        raise _refusal(origin, f"holds a {name}{label}, a TensorFlow function that Keras 2 called by its name",
+                       "build the architecture anew with Keras 3, and give its JSON with these weights")
     if name in _READ_FILES:
         raise _refusal(origin, f"holds a {name} layer{label}, which may read other files",
                        "take the text processing out of the model")
@@ -147,8 +158,8 @@ def _model_class(name: str) -> type:
 
 
 def _is_keras(module: str) -> bool:
-    return module.split(".")[0] in ("keras", "tf_keras") or module.startswith(("tensorflow.keras.",
-                                                                               "tensorflow.python.keras."))
+    package = module.split(".", maxsplit=1)[0]
+    return package in ("keras", "tf_keras") or module.startswith(("tensorflow.keras.", "tensorflow.python.keras."))
 
 
 def _owners(module: Any) -> list[Any]:
@@ -181,6 +192,8 @@ def _module_of(kind: type, name: str) -> str:
 def _modernised(kind: type, config: Any, origin: str) -> Any:
     if not isinstance(config, dict):
         return config
+    if kind.__name__ == "Functional":
+        return _graph_as_keras_3(config)
     known = _accepted(kind)
     shape = config.get("batch_input_shape")
     if shape is not None and "batch_shape" in known:
@@ -191,9 +204,54 @@ def _modernised(kind: type, config: Any, origin: str) -> Any:
     return {key: item for key, item in config.items() if not _is_old(kind, key, item, known, origin)}
 
 
+def _graph_as_keras_3(config: dict[str, Any]) -> dict[str, Any]:
+    """Refer to layers as Keras 3 does: calls of nested models counted from 0, no slash in a name.
+
+    Keras 2 counted the making of a nested model as its first call, so its references begin at 1.
+    """
+    layers = [layer for layer in config.get("layers", []) if isinstance(layer, dict)]
+    nested = {_layer_name(layer) for layer in layers if layer.get("class_name") in _MODELS}
+    references = [reference for layer in layers for reference in _references(layer.get("inbound_nodes"))]
+    references += [*_references(config.get("output_layers"))]
+    lowest: dict[str, int] = {}
+    for reference in references:
+        lowest[reference[0]] = min(reference[1], lowest.get(reference[0], reference[1]))
+    for reference in references:
+        if reference[0] in nested and lowest[reference[0]] == 1:
+            reference[1] -= 1
+    for reference in [*references, *_references(config.get("input_layers"))]:
+        reference[0] = _plain_name(reference[0])
+    return config
+
+
+def _plain_name(name: str) -> str:
+    """Keras 2 allowed slashes in layer names (its DenseNet has them), Keras 3 does not."""
+    return name.replace("/", "_")
+
+
+def _layer_name(layer: Mapping[str, Any]) -> Any:
+    config = layer.get("config")
+    return layer.get("name") or (config.get("name") if isinstance(config, dict) else None)
+
+
+def _references(value: Any) -> Iterator[list[Any]]:
+    """Yield the `[layer, call, tensor, …]` lists of Keras 2's form, however deep they lie in lists."""
+    if not isinstance(value, list):
+        return
+    if len(value) >= 3 and isinstance(value[0], str) and all(isinstance(number, int) for number in value[1:3]):
+        yield value
+        return
+    for item in value:
+        yield from _references(item)
+
+
 def _is_old(kind: type, key: str, value: Any, known: frozenset[str], origin: str) -> bool:
     """Whether a setting is one of Keras 2's that this class of Keras 3 does not take, at the value without effect."""
-    if not known or key in known or key not in _KERAS_2_DEFAULTS:
+    if not known or key in known:
+        return False
+    if key.endswith(_TRAINING_ONLY):
+        return True
+    if key not in _KERAS_2_DEFAULTS:
         return False
     if key == "batch_input_shape":
         return True
@@ -204,11 +262,17 @@ def _is_old(kind: type, key: str, value: Any, known: frozenset[str], origin: str
 
 
 def _accepted(kind: type) -> frozenset[str]:
-    """Names of the constructor's arguments, its base classes' included; empty for a model, which takes them all."""
+    """Names of the arguments that a class takes, those that it hands on included; empty for a model: it takes all."""
     if issubclass(kind, import_keras().Model):
         return frozenset()
-    signatures = [inspect.signature(base.__init__) for base in kind.__mro__ if "__init__" in vars(base)]
-    return frozenset(name for signature in signatures for name in signature.parameters)
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters
+            names |= parameters.keys()
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+                break
+    return frozenset(names)
 
 
 def _refusal(origin: str, problem: str, remedy: str) -> ModelError:

@@ -160,8 +160,9 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _fused_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
-    def batch_normalization(x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None,
-                            epsilon: float = 1e-3) -> Any:
+    def batch_normalization(  # noqa: PLR0917 - Keras's signature
+            x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None,
+            epsilon: float = 1e-3) -> Any:
         rank = len(x.shape)
         if rank not in (2, 3, 4, 5):
             return original(x, mean, variance, axis, offset, scale, epsilon)
@@ -197,8 +198,9 @@ def _on_four_axes(x: Any, axis: int, normalize: Callable[[Any, str], Any]) -> An
 
 def _plain_convolution(operations: Any) -> Callable[..., Any]:
     """Keras's `conv` without its detour through XLA for grouped convolutions."""
-    def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None,
-             dilation_rate: Any = 1) -> Any:
+    def conv(  # noqa: PLR0917 - Keras's signature
+            inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None,
+            dilation_rate: Any = 1) -> Any:
         tensorflow = import_quietly("tensorflow")
         layout = operations._convert_data_format(
             operations.backend.standardize_data_format(data_format), len(inputs.shape))

@@ -69,7 +69,11 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """What one epoch gave; accuracies are shares of 1, losses are mean cross-entropies in nats."""
+    """What one epoch gave; accuracies are shares of 1, losses are mean cross-entropies in nats.
+
+    Training figures are means over the epoch's batches while the weights move; `learning_rate` and the validation
+    figures are those at its end; `elapsed_seconds` is counted from the start of the training.
+    """
 
     epoch: int
     learning_rate: float
@@ -198,17 +202,19 @@ def _fit(
     batches: Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]],
     epoch: int,
     advance: Callable[[int], None],
-) -> dict[str, float]:
-    """Run one epoch; return the running means of loss and accuracy over it."""
-    worker.reset_metrics()
-    result: dict[str, float] = {}
+) -> tuple[float, float]:
+    """Run one epoch; return the means of loss and accuracy over its batches, which are all of one size."""
+    results = []
     for images, labels in batches:
+        worker.reset_metrics()
         result = worker.train_on_batch(preprocessing.apply(images), labels, return_dict=True)
         if not math.isfinite(result["loss"]):
             raise ModelError(f"the training loss is {float(result['loss'])} in epoch {epoch}",
                              "lower the learning rate, or check the images and their preprocessing")
+        results.append((float(result["loss"]), float(result["accuracy"])))
         advance(1)
-    return result
+    loss, accuracy = np.mean(results, axis=0)
+    return float(loss), float(accuracy)
 
 
 def _batches(
@@ -255,11 +261,15 @@ class _Validation:
 
 
 def _record(
-    number: int, worker: Any, fitted: dict[str, float], validation: tuple[float, float], elapsed_seconds: float
+    number: int,
+    worker: Any,
+    fitted: tuple[float, float],
+    validation: tuple[float, float],
+    elapsed_seconds: float,
 ) -> Epoch:
-    return Epoch(epoch=number, learning_rate=float(worker.optimizer.learning_rate), train_loss=float(fitted["loss"]),
-                 train_accuracy=float(fitted["accuracy"]), validation_loss=validation[0],
-                 validation_accuracy=validation[1], elapsed_seconds=elapsed_seconds)
+    return Epoch(epoch=number, learning_rate=float(worker.optimizer.learning_rate), train_loss=fitted[0],
+                 train_accuracy=fitted[1], validation_loss=validation[0], validation_accuracy=validation[1],
+                 elapsed_seconds=elapsed_seconds)
 
 
 def _rank(epoch: Epoch) -> tuple[float, float, int]:

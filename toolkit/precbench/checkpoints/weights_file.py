@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from precbench.checkpoints.hdf5 import open_hdf5
 from precbench.checkpoints.tensorflow_quietly import import_quietly
 from precbench.errors import ModelError, OutputError
 from precbench.files import write_atomically
@@ -70,24 +71,28 @@ def open_weights(path: Path) -> Iterator[WeightsFile]:
 
 
 def datasets(file: Any, path: Path) -> dict[str, Any]:
-    """Return every dataset of an open HDF5 file under its path, in the file's order. No link is followed.
+    """Return every dataset of an HDF5 file, opened by `open_for_reading`, under its path, in the file's order.
 
     Args:
-        file: an `h5py.File`.
+        file: an `h5py.File`, known to hold no links to elsewhere.
         path: its name, for messages.
 
     Raises:
-        ModelError: the file holds a soft or external link, values stored in another file, a dataset that declares
-            far more than is stored, or one object under two names.
+        ModelError: the file holds one object under two names.
     """
+    h5py = import_quietly("h5py")
     found: dict[str, Any] = {}
-    seen: set[int] = set()
+    seen = {h5py.h5o.get_info(file.id).addr}
     pending = [("", file)]
     while pending:
         prefix, group = pending.pop()
-        for name in group:
-            item = _member(group, name, f"{prefix}{name}", path, seen)
-            if hasattr(item, "shape"):
+        for name, item in group.items():
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise ModelError(f"{path} holds one object under two names, the second {prefix}{name}",
+                                 "save the model with Keras, which writes each variable once")
+            seen.add(address)
+            if isinstance(item, h5py.Dataset):
                 found[f"{prefix}{name}"] = item
             else:
                 pending.append((f"{prefix}{name}/", item))
@@ -95,10 +100,9 @@ def datasets(file: Any, path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
-    """Yield an `h5py.File` for reading; what HDF5 says about a damaged file becomes a ModelError."""
-    h5py = import_quietly("h5py")
-    with guarded(path), h5py.File(path, "r", locking=False) as file:
+def open_for_reading(path: Path) -> Iterator[Any]:
+    """Yield an `h5py.File` that was checked (`hdf5.open_hdf5`); later errors of HDF5 become a ModelError too."""
+    with guarded(path), open_hdf5(path) as file:
         yield file
 
 
@@ -143,33 +147,6 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path} does not exist", _REMEDY)
     if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty", _DAMAGED_REMEDY)
-
-
-def _member(group: Any, name: str, full: str, path: Path, seen: set[int]) -> Any:
-    h5py = import_quietly("h5py")
-    link = group.get(name, getclass=True, getlink=True)
-    if link is not h5py.HardLink:
-        raise ModelError(f"{path} holds a link at {full}, which is not followed: {link.__name__}",
-                         "save the model with Keras, which writes no links")
-    item = group[name]
-    address = h5py.h5o.get_info(item.id).addr
-    if address in seen:
-        raise ModelError(f"{path} holds one object under two names, the second {full}",
-                         "save the model with Keras, which writes each variable once")
-    seen.add(address)
-    if hasattr(item, "shape"):
-        _check_storage(item, full, path)
-    return item
-
-
-def _check_storage(dataset: Any, full: str, path: Path) -> None:
-    if dataset.external or dataset.is_virtual:
-        raise ModelError(f"{path} keeps the values of {full} in another file, which is not followed",
-                         "save the model with Keras, which keeps everything in one file")
-    declared = dataset.nbytes if dataset.shape is not None else 0
-    stored = dataset.id.get_storage_size()
-    if declared > _BOMB_FLOOR_BYTES and declared > _BOMB_EXPANSION * stored:
-        raise ModelError(f"{path} declares {declared} bytes at {full} and stores {stored}", _DAMAGED_REMEDY)
 
 
 def _unpack(path: Path, hdf5: Path) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from precbench.cli.app import app
-from precbench.cli.output import Json, default_run, emit, progress
+from precbench.cli.output import Json, default_base, emit, progress
 
 if TYPE_CHECKING:
     from precbench.graph import CensusRow
@@ -29,7 +29,7 @@ def inspect(
     from precbench.graph import load_model, take_census
     from precbench.report.tables import group_table, initializer_table
 
-    path = model or default_run(progress()).ensure_base()
+    path = model or default_base(progress())
     census = take_census(load_model(path))
     rows = [_row(row) for row in census.rows]
     groups = {name: asdict(counts) for name, counts in census.groups.items()}

@@ -62,6 +62,13 @@ def default_run(bars: "Progress") -> "Run":
     return Run(study, Path("runs") / study.name, progress=bars)
 
 
+def default_base(bars: "Progress") -> Path:
+    """Return the default study's base model, made where it is missing, and say so."""
+    base = default_run(bars).ensure_base()
+    bars.note(f"using {base}")
+    return base
+
+
 def session_settings(provider: str, options: list[str] | None, threads: int, level: str) -> "SessionSettings":
     """Turn the options of a session into settings."""
     from precbench.runtime import SessionSettings

@@ -89,7 +89,6 @@ def _selectors(op_type: Patterns, group: Patterns, regex: Patterns, target: Patt
 
 def _round_default(selectors: list[Any], decimals: int | None, output: Path | None, *, force: bool) -> dict[str, Any]:
     """Round the default study's base model: into its run folder, or to `output`."""
-    from precbench.graph import select  # noqa: F401  (the options are checked before anything is trained)
     from precbench.study.rounding import check_decimals_given, round_file
 
     check_decimals_given(selectors, decimals)
@@ -99,5 +98,5 @@ def _round_default(selectors: list[Any], decimals: int | None, output: Path | No
     if output is not None:
         return round_file(base, output, selectors, decimals=decimals, force=force).to_json()
     name, _ = run.ensure_variant(selectors, decimals=decimals)
-    bars.note(f"rounded {base}")
+    bars.note(f"using {base}")
     return run.variant_record(name)

@@ -5,17 +5,19 @@ from typing import Any
 
 from rich.table import Table
 
-from precbench.report.figures import count, interval, megabytes, percent
+from precbench.report.figures import count, interval, megabytes
 
 
 def study_table(results: Mapping[str, Any]) -> Table:
     """One row per model: decimals, accuracy, flips, time ratio, bytes, and what its targeted weights hold."""
-    level = results["zstd_level"]
-    table = Table(padding=(0, 1), pad_edge=False, box=None, header_style="bold")
-    for header in ("N", "accuracy", "+", "-", "time ratio [95 %]", "MB", f"zstd-{level}", "distinct", "zeros", "subn."):
+    table = Table(padding=(0, 1), collapse_padding=True, pad_edge=False, box=None, header_style="bold")
+    for header in ("N", "acc. %", "+", "-", "time ratio [95 %]", "MB", "zstd", "distinct", "zeros", "subn."):
         table.add_column(header, justify="right", no_wrap=True)
-    for model in results["models"]:
-        table.add_row(*_row(model))
+    base, *variants = results["models"]
+    table.add_row(*_row(base))
+    table.add_row("A/A", "", "", "", interval(results["control"]))
+    for variant in variants:
+        table.add_row(*_row(variant))
     return table
 
 
@@ -23,7 +25,7 @@ def _row(model: Mapping[str, Any]) -> list[str]:
     flips, ratio, targets = model["flips"], model["ratio"], model["targets"]
     return [
         "full" if model["decimals"] is None else str(model["decimals"]),
-        percent(model["accuracy"]["fraction"]),
+        f"{100 * model['accuracy']['fraction']:.2f}",
         "" if flips is None else count(flips["gained"]),
         "" if flips is None else count(flips["lost"]),
         "1 (base)" if ratio is None else interval(ratio),
@@ -50,7 +52,7 @@ def _about_the_table(results: Mapping[str, Any], base: Mapping[str, Any]) -> str
     return (
         f"{base['accuracy']['total']} test images; + and -: images that only the variant, only the base has right. "
         f"Distinct, zeros, subnormals: of the {base['targets']['elements']:,} targeted weights. "
-        f"A/A control (the base against itself): {interval(results['control'])}."
+        f"A/A: the base against a second session of itself. zstd at level {results['zstd_level']}."
     )
 
 
@@ -91,9 +93,9 @@ def _about_time(variants: Sequence[Mapping[str, Any]], session: Mapping[str, Any
 
 
 def _about_bytes(base: Mapping[str, Any], variants: Sequence[Mapping[str, Any]]) -> str:
-    smallest = min(variants, key=lambda v: v["zstd_bytes"])
+    chosen = _fewest_steady(variants) or max(variants, key=lambda v: v["decimals"])
     return (
         f"Bytes: the file keeps its size ({megabytes(base['file_bytes'])} MB), since rounded float32 is still float32; "
-        f"compressed it falls from {megabytes(base['zstd_bytes'])} MB to {megabytes(smallest['zstd_bytes'])} MB "
-        f"at {smallest['decimals']} decimals."
+        f"compressed (zstd) it falls from {megabytes(base['zstd_bytes'])} MB to {megabytes(chosen['zstd_bytes'])} MB "
+        f"at {chosen['decimals']} decimals."
     )

@@ -58,6 +58,7 @@ class Run:
         self.study = study
         self.folder = RunFolder(folder, study=study.to_json(), fresh=fresh)
         self.progress = progress
+        self._found: dict[str, None] = {}
 
     def ensure_checkpoint(self) -> Stage:
         """Train the study's network, unless that was done with the same data, architecture and training."""
@@ -110,8 +111,9 @@ class Run:
 
     def variant_record(self, name: str) -> dict[str, Any]:
         """Return what rounding did to each initializer of a variant."""
-        record: dict[str, Any] = json.loads(self.variant_path(name).with_suffix(".json").read_text(encoding="utf-8"))
-        return record
+        path = self.variant_path(name)
+        record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return record | {"model": str(self.folder / BASE_MODEL), "output": str(path)}  # the folder may have moved
 
     def export_record(self) -> dict[str, Any]:
         """Export the checkpoint; returns what it was made from and the check that it passed."""
@@ -135,14 +137,22 @@ class Run:
         names = [self.ensure_variant(decimals=n)[0] for n in self.study.experiment.decimals]
         evaluations = self._evaluate(["base", *names])
         timing = self._time(names)
-        results = self._results(base, names, evaluations, timing)
-        write_json(self.folder / RESULTS, results)
+        key = value_digest([dict(facts) for facts in evaluations.values()] + [timing, precbench.__version__])
+        if self._find("results", key) is None:
+            write_json(self.folder / RESULTS, self._results(base, names, evaluations, timing))
+            self.folder.finish("results", key, [RESULTS])
+        self._say_what_was_found()
+        results: dict[str, Any] = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
         return results
+
+    def _say_what_was_found(self) -> None:
+        if self._found:
+            self.progress.note(f"found by digest in {self.folder.path}, not done again: {', '.join(self._found)}")
 
     def _find(self, stage: str, key: str) -> Stage | None:
         found = self.folder.find(stage, key)
         if found is not None:
-            self.progress.note(f"found {stage.replace(':', ' ')} in {self.folder.path} ({key[:15]}…), nothing to do")
+            self._found[stage.removeprefix(_VARIANT_STAGE)] = None
         return found
 
     def _train(self, key: str) -> Stage:
@@ -291,7 +301,6 @@ class Run:
         return {
             "schema_version": SCHEMA_VERSION,
             "study": self.study.to_json(),
-            "folder": str(self.folder.path),
             "models": rows,
             "control": timing["control"],
             "timing": {key: timing[key] for key in ("session", "inputs", "environment")},
