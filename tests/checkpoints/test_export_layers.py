@@ -112,16 +112,11 @@ def test_squeeze_and_excitation_takes_no_detour(keras, randomise, tmp_path):
 def test_zero_padding_before_a_max_pooling_counts_as_zero(keras, tmp_path):
     """ONNX Runtime's Pad_Fusion would make it minus infinity, which shows where all values are negative."""
     layers = keras.layers
-    model = _chain(keras, (6, 6, 1), layers.Conv2D(2, 1, kernel_initializer="zeros", bias_initializer=layers_bias(-1)),
-                   layers.ZeroPadding2D(1), layers.MaxPooling2D(3, strides=2))
+    negative = layers.Conv2D(2, 1, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(-1))
+    model = _chain(keras, (6, 6, 1), negative, layers.ZeroPadding2D(1), layers.MaxPooling2D(3, strides=2))
     proto = _checked(model, tmp_path)
     assert _types(proto)["Pad"] == 1
     assert "const/float32/1.17549435e-38" in {item.name for item in proto.graph.initializer}
-
-
-def layers_bias(value):
-    import keras
-    return keras.initializers.Constant(value)
 
 
 def test_the_padding_after_a_relu_is_left_at_zero(keras, tmp_path):

@@ -43,7 +43,7 @@ def test_a_module_that_another_module_lacks_is_the_one_named(tmp_path, monkeypat
 
 
 def test_what_a_module_writes_at_import_is_not_shown(tmp_path, monkeypatch, capfd):
-    (tmp_path / "noisy_for_precbench.py").write_text("import os\nos.write(2, b'noise')\nprint('more noise')\n")
+    (tmp_path / "noisy_for_precbench.py").write_text("import os\nos.write(2, b'noise')\nos.write(1, b'noise')\n")
     monkeypatch.syspath_prepend(tmp_path)
     import_quietly("noisy_for_precbench")
     assert capfd.readouterr() == ("", "")

@@ -194,6 +194,14 @@ def test_the_keras_file_loads_back_bit_for_bit(keras: ModuleType, trained: Train
     _assert_same_variables(loaded, trained.model)
 
 
+def test_both_forms_load_back_bit_for_bit_with_the_tools_own_loader(trained: Trained, tmp_path: Path) -> None:
+    from precbench.checkpoints.loading import load_model
+
+    files = save_checkpoint(trained.model, tmp_path)
+    _assert_same_variables(load_model(files.architecture, files.weights), trained.model)
+    _assert_same_variables(load_model(files.model), trained.model)
+
+
 def test_a_network_of_keras_applications_loads_back_bit_for_bit(keras: ModuleType, tmp_path: Path) -> None:
     from precbench.checkpoints.architectures import build
 

@@ -101,7 +101,7 @@ def list_variables(path: Path, *, architecture: Path | None = None) -> tuple[Che
 
 def read_variables(weights: WeightsFile, *, architecture: Path | None = None) -> tuple[CheckpointVariable, ...]:
     """Return the variables of an open checkpoint, as `list_variables` does."""
-    with open_for_reading(weights.hdf5) as file:
+    with open_for_reading(weights) as file:
         held = datasets(file, weights.source)
         found = _find(file, held, weights, architecture)
         return tuple(_describe(item, name, held[item.path]) for item, name in zip(found, _names(found), strict=True))

@@ -14,27 +14,29 @@ _MAX_OBJECTS = 1_000_000
 
 
 @contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
+def open_hdf5(path: Path, *, origin: Path | None = None) -> Iterator[Any]:
     """Open an HDF5 file for reading, checked: no link or dataset in it reads another file.
 
     Args:
         path: a file that begins with the HDF5 signature.
+        origin: the file to name in messages, where `path` is a copy out of it.
 
     Raises:
         ModelError: the file is truncated or damaged, has soft or external links, external or virtual datasets, or
             declares more than 4 GiB of data.
     """
     h5py = import_quietly("h5py")
+    named = origin or path
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ModelError(f"{path} cannot be read as HDF5; it is truncated or damaged ({error})",
+        raise ModelError(f"{named} cannot be read as HDF5; it is truncated or damaged ({error})",
                          "copy or save the file again") from error
     with file:
         try:
-            _check_group(h5py, path, file)
+            _check_group(h5py, named, file)
         except (OSError, RuntimeError, KeyError) as error:
-            raise ModelError(f"{path} is damaged HDF5 ({error})", "copy or save the file again") from error
+            raise ModelError(f"{named} is damaged HDF5 ({error})", "copy or save the file again") from error
         yield file
 
 

@@ -151,7 +151,7 @@ def _load_bytes(model: Any, content: bytes, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / _WEIGHTS_MEMBER
         copy.write_bytes(content)
-        with open_hdf5(copy) as file:
+        with open_hdf5(copy, origin=path) as file:
             _load_opened(model, file, path, path)
 
 

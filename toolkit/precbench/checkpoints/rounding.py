@@ -84,7 +84,7 @@ def _round_on_paper(
     weights: WeightsFile, variables: Sequence[CheckpointVariable], plan: Mapping[str, int]
 ) -> tuple[CheckpointOutcome, ...]:
     """Find what will change and what cannot be rounded, before anything is written."""
-    with open_for_reading(weights.hdf5) as file:
+    with open_for_reading(weights) as file:
         return tuple(_outcome(file, variable, plan.get(variable.name), weights.source) for variable in variables)
 
 

@@ -205,13 +205,15 @@ def _modernised(kind: type, config: Any, origin: str) -> Any:
 
 
 def _graph_as_keras_3(config: dict[str, Any]) -> dict[str, Any]:
-    """Refer to layers as Keras 3 does: calls of nested models counted from 0, no slash in a name.
+    """Refer to layers as Keras 3 does: calls of nested models counted from 0, no slash in a name, one port alone.
 
     Keras 2 counted the making of a nested model as its first call, so its references begin at 1.
     """
     layers = [layer for layer in config.get("layers", []) if isinstance(layer, dict)]
     nested = {_layer_name(layer) for layer in layers if layer.get("class_name") in _MODELS}
     references = [reference for layer in layers for reference in _references(layer.get("inbound_nodes"))]
+    if not references:  # Keras 3 writes calls as dictionaries
+        return config
     references += [*_references(config.get("output_layers"))]
     lowest: dict[str, int] = {}
     for reference in references:
@@ -221,7 +223,12 @@ def _graph_as_keras_3(config: dict[str, Any]) -> dict[str, Any]:
             reference[1] -= 1
     for reference in [*references, *_references(config.get("input_layers"))]:
         reference[0] = _plain_name(reference[0])
-    return config
+    return {**config, **{key: _alone(config.get(key)) for key in ("input_layers", "output_layers")}}
+
+
+def _alone(ports: Any) -> Any:
+    """One input or output stands alone, not in a list of one."""
+    return ports[0] if isinstance(ports, list) and len(ports) == 1 and isinstance(ports[0], list) else ports
 
 
 def _plain_name(name: str) -> str:

@@ -100,10 +100,17 @@ def datasets(file: Any, path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_for_reading(path: Path) -> Iterator[Any]:
-    """Yield an `h5py.File` that was checked (`hdf5.open_hdf5`); later errors of HDF5 become a ModelError too."""
-    with guarded(path), open_hdf5(path) as file:
-        yield file
+def open_for_reading(weights: WeightsFile) -> Iterator[Any]:
+    """Yield an `h5py.File` that was checked (`hdf5.open_hdf5`); messages name the source, not a temporary copy.
+
+    Raises:
+        ModelError: the file is damaged, or holds links or values in other files.
+    """
+    try:
+        with guarded(weights.source), open_hdf5(weights.hdf5) as file:
+            yield file
+    except ModelError as error:
+        raise ModelError(error.problem.replace(str(weights.hdf5), str(weights.source)), error.remedy) from error
 
 
 def replace_weights(weights: WeightsFile, output: Path, edit: Callable[[Path], None]) -> None:

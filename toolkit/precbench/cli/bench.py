@@ -20,6 +20,7 @@ from precbench.cli.output import (
     emit,
     parse_shapes,
     progress,
+    say_provider,
     session_settings,
 )
 
@@ -88,6 +89,7 @@ def bench(
         progress=bars,
     )
     record = result.to_json()
+    say_provider(record["session"], bars)
     if output is not None:
         write_json(output, {"schema_version": 1, "command": "bench", **record})
 

@@ -18,6 +18,7 @@ from precbench.cli.output import (
     emit,
     parse_shapes,
     progress,
+    say_provider,
     session_settings,
 )
 
@@ -64,6 +65,8 @@ def evaluate(
 
     settings = session_settings(provider, provider_option, threads, opt_level)
     session = open_model(model, settings)
+    bars = progress()
+    say_provider(session.record(), bars)
     loaded = load_data(data, session, split=split, seed=seed, batch=batch, shapes=parse_shapes(shape))
     evaluation = evaluate_model(
         session,
@@ -71,7 +74,7 @@ def evaluate(
         reference=None if reference is None else open_model(reference, settings),
         preprocessing=None if preprocess is None else preprocessing_for(session, preprocess),
         batch=batch,
-        progress=progress(),
+        progress=bars,
     )
     record = {
         "model": str(model),

@@ -79,6 +79,13 @@ def session_settings(provider: str, options: list[str] | None, threads: int, lev
     )
 
 
+def say_provider(session: Mapping[str, Any], bars: "Progress") -> None:
+    """Say what `--ep auto` picked, and why not the others."""
+    if session["requested_provider"] == "auto":
+        passed = "".join(f"; {name}: {reason}" for name, reason in session["passed_over"].items())
+        bars.note(f"--ep auto: {session['provider']}{passed}")
+
+
 def parse_shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
     """Read `NAME=1x3x224x224`.
 

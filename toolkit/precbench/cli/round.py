@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from precbench.cli.app import app
-from precbench.cli.output import Force, Json, default_run, emit, progress
+from precbench.cli.output import Force, Json, default_base, default_run, emit, progress
 
 Patterns = list[str] | None
 
@@ -57,14 +57,12 @@ def round_(
     from rich.console import Console
 
     from precbench.report.tables import outcome_table
-    from precbench.study.rounding import round_file
+    from precbench.study.rounding import check_decimals_given
 
     selectors = _selectors(op_type, group, regex, target)
-    record = (
-        _round_default(selectors, dp, output, force=force)
-        if model is None
-        else round_file(model, output, selectors, decimals=dp, force=force).to_json()
-    )
+    check_decimals_given(selectors, dp)
+    bars = progress()
+    record = _round(model, output, selectors, dp, force=force, bars=bars)
 
     def show(console: Console) -> None:
         console.print(outcome_table(record["outcomes"]))
@@ -87,16 +85,16 @@ def _selectors(op_type: Patterns, group: Patterns, regex: Patterns, target: Patt
     return [parse_selector(kind, text) for kind, texts in typed.items() for text in texts or []]
 
 
-def _round_default(selectors: list[Any], decimals: int | None, output: Path | None, *, force: bool) -> dict[str, Any]:
-    """Round the default study's base model: into its run folder, or to `output`."""
-    from precbench.study.rounding import check_decimals_given, round_file
+def _round(
+    model: Path | None, output: Path | None, selectors: list[Any], decimals: int | None, *, force: bool, bars: Any
+) -> dict[str, Any]:
+    """Round the model given; without one the default study's base model, into its run folder or to `output`."""
+    from precbench.study.rounding import round_file
 
-    check_decimals_given(selectors, decimals)
-    bars = progress()
+    if model is not None or output is not None:
+        source = model or default_base(bars)
+        return round_file(source, output, selectors, decimals=decimals, force=force, progress=bars).to_json()
     run = default_run(bars)
-    base = run.ensure_base()
-    if output is not None:
-        return round_file(base, output, selectors, decimals=decimals, force=force).to_json()
+    bars.note(f"using {run.ensure_base()}")
     name, _ = run.ensure_variant(selectors, decimals=decimals)
-    bars.note(f"using {base}")
     return run.variant_record(name)

@@ -13,7 +13,7 @@ def _table(*headers: str, left: int = 1) -> Table:
     """A plain table: the first `left` columns to the left, numbers to the right."""
     table = Table(padding=(0, 1), pad_edge=False, box=None, header_style="bold")
     for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index < left else "right", overflow="fold")
+        table.add_column(Text(header), justify="left" if index < left else "right", overflow="fold")
     return table
 
 
@@ -87,21 +87,41 @@ def ratio_table(record: Mapping[str, Any]) -> Table:
     return table
 
 
+MOST_CLASSES = 20
+"""With more, the tables show the classes and the confusions that matter most; the JSON record has all."""
+
+
 def class_table(evaluation: Mapping[str, Any]) -> Table:
-    """One row per class: images, recall, precision."""
-    table = _table("class", "images", "right", "recall", "precision")
-    for name, score in zip(evaluation["class_names"], evaluation["per_class"], strict=True):
+    """One row per class: images, recall, precision; of many classes those with the lowest recall."""
+    scores = evaluation["per_class"]
+    if len(scores) > MOST_CLASSES:
+        with_images = [score for score in scores if score["images"]]
+        scores = sorted(with_images, key=lambda score: score["recall"])[:MOST_CLASSES]
+    title = "class" if len(scores) == len(evaluation["per_class"]) else f"class ({len(scores)} lowest in recall)"
+    table = _table(title, "images", "right", "recall", "precision")
+    for score in scores:
         shares = (percent(value) if value is not None else "-" for value in (score["recall"], score["precision"]))
+        name = evaluation["class_names"][score["index"]]
         _add(table, name, count(score["images"]), count(score["correct"]), *shares)
     return table
 
 
 def confusion_table(evaluation: Mapping[str, Any]) -> Table:
-    """The confusion matrix: rows are the true classes, columns the predicted ones."""
+    """The confusion matrix, rows the true classes, columns the predicted ones; of many classes the largest entries."""
     names = evaluation["class_names"]
-    table = _table("true \\ predicted", *(Text(name).plain for name in names))
+    if len(names) > MOST_CLASSES:
+        return _largest_confusions(names, evaluation["confusion"])
+    table = _table(r"true \ predicted", *names)
     for name, row in zip(names, evaluation["confusion"], strict=True):
         _add(table, name, *(count(n) if n else "." for n in row))
+    return table
+
+
+def _largest_confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
+    entries = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
+    table = _table("true class", "predicted class", "images", left=2)
+    for n, true, predicted in sorted(entries, reverse=True)[:MOST_CLASSES]:
+        _add(table, names[true], names[predicted], count(n))
     return table
 
 

@@ -85,6 +85,7 @@ class ExperimentSection:
 class TimingSection:
     """How the variants are timed: images per call, threads of one call, seconds for all variants together, seed."""
 
+    provider: str = "cpu"
     batch_size: int
     intra_op_threads: int = 1
     budget_s: float

@@ -118,8 +118,10 @@ def evaluate(
     if reference is not None:
         expected = run_model(reference, data, preprocessing=preprocessing, batch=batch, progress=progress)
         _check_same_outputs(session, reference)
-    labels = data.labels if is_classifier else None
-    return compare(outputs, expected, labels=labels, data=data.description, class_names=data.class_names)
+    labels, description = data.labels, dict(data.description)
+    if labels is not None and not is_classifier:
+        labels, description["labels"] = None, "not used: the model is no classifier"
+    return compare(outputs, expected, labels=labels, data=description, class_names=data.class_names)
 
 
 def compare(

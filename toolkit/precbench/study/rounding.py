@@ -22,6 +22,7 @@ from precbench.graph import (
     select,
 )
 from precbench.grids import check_decimals
+from precbench.progress import SILENT, Progress
 from precbench.study.definition import shipped_groups
 
 _KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
@@ -58,6 +59,7 @@ def round_file(
     *,
     decimals: int | None = None,
     force: bool = False,
+    progress: Progress = SILENT,
 ) -> RoundedFile:
     """Round an ONNX model, a Keras weights H5 or a `.keras` file into a new file.
 
@@ -76,12 +78,10 @@ def round_file(
     check_decimals_given(selectors, decimals)
     path = output or model.with_name(f"{model.stem}.{'rounded' if selectors else f'dp{decimals}'}{model.suffix}")
     check_output(path, force=force)
-    if model.suffix.lower() in _KERAS_SUFFIXES:
-        plan, outcomes = _round_keras(model, path, selectors, decimals)
-    else:
-        loaded = load_model(model)
-        plan = select(list_initializers(loaded), selectors, decimals=decimals)
-        outcomes = round_onnx(loaded, plan, path)
+    round_kind = _round_keras if model.suffix.lower() in _KERAS_SUFFIXES else _round_onnx_file
+    with progress.track(f"rounding {model.name}", 1) as advance:
+        plan, outcomes = round_kind(model, path, selectors, decimals)
+        advance(1)
     return RoundedFile(model=model, model_digest=file_digest(model), output=path, plan=plan, outcomes=outcomes)
 
 
@@ -102,6 +102,14 @@ def check_decimals_given(selectors: Sequence[Selector], decimals: int | None) ->
         check_decimals(decimals)
     if decimals is None and (not selectors or any(s.decimals is None for s in selectors)):
         raise UsageError("no number of decimals is given", "add --dp N, or write PATTERN=N")
+
+
+def _round_onnx_file(
+    model: Path, output: Path, selectors: Sequence[Selector], decimals: int | None
+) -> tuple[Plan, tuple[Outcome, ...]]:
+    loaded = load_model(model)
+    plan = select(list_initializers(loaded), selectors, decimals=decimals)
+    return plan, round_onnx(loaded, plan, output)
 
 
 def _round_keras(

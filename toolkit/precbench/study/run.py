@@ -279,7 +279,7 @@ class Run:
         result = benchmark(
             base,
             paths,
-            settings=SessionSettings(intra_op_threads=timing.intra_op_threads),
+            settings=SessionSettings(provider=timing.provider, intra_op_threads=timing.intra_op_threads),
             feeds={_input_name(base): self._preprocessing().apply(images)},
             inputs={"source": self.study.data.source, "split": "validation", "images": timing.batch_size},
             budget_s=timing.budget_s,
