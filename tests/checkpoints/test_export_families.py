@@ -22,10 +22,10 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "size", "expected"), FAMILIES, ids=[family[0] for family in FAMILIES])
-def test_a_family_of_networks_is_exported_whole(keras, randomise, tmp_path, name, size, expected):
-    build = getattr(keras.applications, name)
-    model = randomise(build(weights=None, input_shape=(size, size, 3), classes=10))
+@pytest.mark.parametrize("family", FAMILIES, ids=[family[0] for family in FAMILIES])
+def test_a_family_of_networks_is_exported_whole(keras, randomise, tmp_path, family):
+    name, size, expected = family
+    model = randomise(getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10))
     check = export_to_file(model, tmp_path / "model.onnx")
     proto = onnx.load(tmp_path / "model.onnx")
     types = Counter(node.op_type for node in proto.graph.node)

@@ -121,7 +121,8 @@ def test_zero_padding_before_a_max_pooling_counts_as_zero(keras, tmp_path):
 
 def test_the_padding_after_a_relu_is_left_at_zero(keras, tmp_path):
     layers = keras.layers
-    model = _chain(keras, (6, 6, 1), layers.Conv2D(2, 1), layers.ReLU(), layers.ZeroPadding2D(1), layers.MaxPooling2D(3))
+    model = _chain(keras, (6, 6, 1), layers.Conv2D(2, 1), layers.ReLU(), layers.ZeroPadding2D(1),
+                   layers.MaxPooling2D(3))
     assert not any("e-38" in item.name for item in _checked(model, tmp_path).graph.initializer)
 
 
@@ -138,7 +139,7 @@ def test_a_shared_layer_has_each_variable_once(keras, randomise, tmp_path):
 
 def test_a_variable_used_in_two_layouts_keeps_keras_own(keras, tmp_path):
     class Tied(keras.layers.Layer):
-        def build(self, shape):
+        def build(self, _shape):
             self.table = self.add_weight(shape=(6, 4), name="table", initializer="glorot_uniform")
 
         def call(self, value):
@@ -152,7 +153,7 @@ def test_a_variable_used_in_two_layouts_keeps_keras_own(keras, tmp_path):
 
 def test_arithmetic_on_a_variable_stays_in_the_graph(keras, tmp_path):
     class Scaled(keras.layers.Layer):
-        def build(self, shape):
+        def build(self, _shape):
             self.scale = self.add_weight(shape=(1,), name="scale", initializer="ones")
 
         def call(self, value):
@@ -203,7 +204,8 @@ def test_an_output_that_is_used_inside_and_one_of_an_input_name_match(keras, tmp
     layers = keras.layers
     entry = keras.Input((6, 6, 3), name="x")
     value = layers.Conv2D(4, 3, name="c")(entry)
-    model = keras.Model(entry, [value, layers.Activation("linear", name="same")(value), layers.Flatten(name="f")(value)])
+    ends = [value, layers.Activation("linear", name="same")(value), layers.Flatten(name="f")(value)]
+    model = keras.Model(entry, ends)
     assert [value.name for value in _checked(model, tmp_path).graph.output] == ["c", "same", "f"]
 
 
@@ -262,7 +264,7 @@ def test_what_tf2onnx_cannot_convert_is_said_with_its_reason(keras, monkeypatch)
 
 def test_a_variable_of_whole_numbers_is_refused(keras):
     class Counting(keras.layers.Layer):
-        def build(self, shape):
+        def build(self, _shape):
             self.steps = self.add_weight(shape=(1,), name="steps", dtype="int32", initializer="ones", trainable=False)
 
         def call(self, value):

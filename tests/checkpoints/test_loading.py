@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -221,12 +222,12 @@ def test_weights_that_are_no_hdf5_are_refused(keras, files):
 
 def test_text_that_is_no_json_is_refused(tmp_path):
     (tmp_path / "m.json").write_text("not json")
-    assert "neither a .keras file nor HDF5, and no JSON" in _refusal(tmp_path / "m.json").problem
+    assert "is neither a .keras file nor HDF5, nor JSON" in _refusal(tmp_path / "m.json").problem
 
 
 def test_a_json_nested_without_end_is_refused(tmp_path):
     (tmp_path / "m.json").write_text("[" * 100_000)
-    assert "no JSON" in _refusal(tmp_path / "m.json").problem
+    assert "nor JSON" in _refusal(tmp_path / "m.json").problem
 
 
 def test_a_large_file_of_another_kind_is_refused_unread(tmp_path, monkeypatch):
@@ -311,12 +312,13 @@ def _virtual(file: Any, outside: Path) -> None:
     file.create_virtual_dataset("layer/k", layout)
 
 
-@pytest.mark.parametrize(("plant", "message"), [
+@pytest.mark.parametrize("planted", [
     (_external_link, "holds an external link, /layer/k"), (_soft_link, "holds a soft link, /layer/k"),
     (_external_storage, "holds /layer/k, whose data is in another file"),
     (_virtual, "holds /layer/k, whose data is in another file")])
 @pytest.mark.parametrize("name", ["old.h5", "model.weights.h5"])
-def test_weights_that_read_another_file_are_refused(keras, files, tmp_path, outside, plant, message, name):
+def test_weights_that_read_another_file_are_refused(files, tmp_path, outside, planted, name):
+    plant, message = planted
     path = tmp_path / name
     path.write_bytes(files[name].read_bytes())
     with h5py.File(path, "a") as file:
@@ -346,3 +348,47 @@ def test_groups_that_hold_each_other_are_visited_once(keras, files, tmp_path):
     with h5py.File(path, "a") as file:
         file["model_weights/again"] = file["/"]
     load_model(path)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_an_architecture_inside_a_file_that_is_no_json_is_refused(files, tmp_path, name):
+    path = tmp_path / name
+    if name == "model.keras":
+        _archive(path, config__json="{")
+    else:
+        path.write_bytes(files[name].read_bytes())
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = "{"
+    assert "holds an architecture that is no JSON" in _refusal(path).problem
+
+
+def test_a_file_that_may_not_be_read_is_refused(files, tmp_path, monkeypatch):
+    def refuse(*arguments, **named):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "cannot be read: Permission denied" in _refusal(files["model.h5"]).problem
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "m.h5")
+    assert "is no regular file" in _refusal(tmp_path / "m.h5").problem
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("names", [("model.keras",), ("old.h5",), ("model.json", "model.weights.h5")], ids=" + ".join)
+def test_a_few_wrong_bytes_load_or_are_refused_but_never_crash(keras, files, tmp_path, names, seed):
+    random = np.random.default_rng(seed)
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_bytes(files[path.name].read_bytes())
+    victim = paths[seed % len(paths)]
+    content = bytearray(victim.read_bytes())
+    for place in random.integers(0, min(len(content), 6000), 3):
+        content[place] = random.integers(0, 256)
+    victim.write_bytes(content)
+    try:
+        load_model(*paths)
+    except ModelError as error:
+        assert error.remedy

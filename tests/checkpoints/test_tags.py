@@ -28,7 +28,8 @@ def test_any_permutation_and_reshape_of_a_variable_is_read_back(variable_shapes,
 
 @given(shapes)
 def test_no_two_elements_share_a_tag(variable_shapes):
-    tags = np.concatenate([variable.values().reshape(-1).view(np.uint32) for variable in tag_variables(variable_shapes)])
+    values = [variable.values().reshape(-1) for variable in tag_variables(variable_shapes)]
+    tags = np.concatenate(values).view(np.uint32)
     assert np.unique(tags).size == tags.size
 
 

@@ -58,7 +58,7 @@ def test_what_a_module_wrote_is_shown_when_its_import_fails(tmp_path, monkeypatc
 
 
 def test_a_closed_descriptor_is_left_closed(monkeypatch):
-    monkeypatch.setattr(tensorflow_quietly, "_is_open", lambda descriptor: False)
+    monkeypatch.setattr(tensorflow_quietly, "_is_open", lambda _: False)
     with descriptors_silenced():
         pass
 

@@ -29,7 +29,7 @@ def test_variables_of_one_path_get_the_names_of_their_models(keras):
 
 def test_variables_that_nothing_tells_apart_get_numbers(keras):
     class Pair(keras.layers.Layer):
-        def build(self, shape):
+        def build(self, _shape):
             self.first = self.add_weight(shape=(1,), name="w")
             self.second = self.add_weight(shape=(1,), name="w")
 

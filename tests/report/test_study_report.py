@@ -23,7 +23,7 @@ def model(
         "accuracy": {"fraction": 0.95, "correct": 342, "total": 360},
         "flips": None if decimals is None else flips,
         "ratio": None if decimals is None else dict(zip(("point", "low", "high"), ratio, strict=True)),
-        "outside_control": None if decimals is None else beyond,
+        "told_apart": None if decimals is None else beyond,
         "file_bytes": 9_180_000,
         "zstd_bytes": 8_390_000 if decimals is None else 1_000_000 * decimals,
         "targets": {"elements": 2_188_960, "distinct": 2_152_611, "zeros": 0, "subnormals": 3},
@@ -63,7 +63,7 @@ def test_no_speed_up_is_reported_as_the_finding() -> None:
 def test_a_ratio_beyond_the_control_is_shown_with_its_interval_and_the_caveat() -> None:
     text = sentences(model(4, ratio=(0.9, 0.88, 0.92), beyond=True))
     assert "N = 4: 0.900 [0.880, 0.920]" in text
-    assert "One process only" in text
+    assert "repeat the run before you believe it" in text
 
 
 @pytest.mark.parametrize("width", [80, 200])

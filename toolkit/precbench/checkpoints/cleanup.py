@@ -44,7 +44,16 @@ def tidy(converted: onnx.ModelProto, trace: Trace, tags: Sequence[TaggedVariable
     ports = [port.name for port in (*trace.inputs, *trace.outputs)]
     name_everything(graph, ports=ports, variables=list(permutations))
     _name_dimensions(graph)
-    return ir.serde.serialize_model(model), permutations
+    graph.doc_string = None
+    tidied = ir.serde.serialize_model(model)
+    del tidied.graph.value_info[:]  # onnx_ir repeats each initializer's shape there
+    for item in [item for item in tidied.opset_import if item.domain not in _domains(model)]:
+        tidied.opset_import.remove(item)
+    return tidied, permutations
+
+
+def _domains(model: ir.Model) -> set[str]:
+    return {"", *(node.domain for node in model.graph.all_nodes())}
 
 
 def _restore_variables(graph: ir.Graph, tags: Sequence[TaggedVariable],

@@ -17,6 +17,8 @@ _MAX_OBJECTS = 1_000_000
 def open_hdf5(path: Path, *, origin: Path | None = None) -> Iterator[Any]:
     """Open an HDF5 file for reading, checked: no link or dataset in it reads another file.
 
+    Damage that shows only as the file is read in the block is reported in the same way.
+
     Args:
         path: a file that begins with the HDF5 signature.
         origin: the file to name in messages, where `path` is a copy out of it.
@@ -35,9 +37,9 @@ def open_hdf5(path: Path, *, origin: Path | None = None) -> Iterator[Any]:
     with file:
         try:
             _check_group(h5py, named, file)
-        except (OSError, RuntimeError, KeyError) as error:
+            yield file
+        except (OSError, RuntimeError, KeyError, UnicodeError) as error:  # what h5py raises on damaged structures
             raise ModelError(f"{named} is damaged HDF5 ({error})", "copy or save the file again") from error
-        yield file
 
 
 def _check_group(h5py: Any, path: Path, file: Any) -> None:

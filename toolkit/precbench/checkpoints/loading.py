@@ -44,8 +44,11 @@ def load_model(path: Path, weights: Path | None = None) -> Any:
 
 def _kind(path: Path) -> str:
     _check_file(path)
-    with path.open("rb") as stream:
-        start = stream.read(8)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(8)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}", "give a file that you may read") from error
     if start.startswith(_ZIP):
         return "zip"
     return "hdf5" if start == SIGNATURE else "text"
@@ -56,7 +59,9 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path} does not exist", "give the path of a .keras, .h5 or .json file")
     if path.is_dir():
         raise ModelError(f"{path} is a directory", "give a .keras, .h5 or .json file in it; a SavedModel is not read")
-    if not path.is_file() or path.stat().st_size == 0:
+    if not path.is_file():
+        raise ModelError(f"{path} is no regular file", "give a .keras, .h5 or .json file")
+    if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty", "copy or save the file again")
 
 
@@ -78,7 +83,7 @@ def _load_whole_hdf5(path: Path, weights: Path | None) -> Any:
         text = file.attrs.get("model_config")
         if text is None:
             raise _no_config(path, file)
-        model = _built(_decoded(text.encode() if isinstance(text, str) else bytes(text), path), path)
+        model = _built(_decoded(text.encode() if isinstance(text, str) else bytes(text), path, inside=True), path)
         if weights is None:
             if "model_weights" not in file:
                 raise ModelError(f"{path} holds an architecture but no weights", "save the whole model again")
@@ -91,7 +96,8 @@ def _load_whole_hdf5(path: Path, weights: Path | None) -> Any:
 def _load_archive(path: Path, weights: Path | None) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
-            model = _built(_decoded(_member(archive, _CONFIG_MEMBER, _MAX_CONFIG_BYTES, path), path), path)
+            content = _member(archive, _CONFIG_MEMBER, _MAX_CONFIG_BYTES, path)
+            model = _built(_decoded(content, path, inside=True), path)
             if weights is None:
                 content = _member(archive, _WEIGHTS_MEMBER, MAX_DATA_BYTES, path)
                 _load_bytes(model, content, path)
@@ -113,12 +119,12 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int, path: Path) -> byte
     return archive.read(name)
 
 
-def _decoded(content: bytes, path: Path) -> Any:
+def _decoded(content: bytes, path: Path, *, inside: bool = False) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is neither a .keras file nor HDF5, and no JSON either ({error})",
-                         "give a .keras, .h5 or .json file that Keras wrote") from error
+        what = "holds an architecture that is no JSON" if inside else "is neither a .keras file nor HDF5, nor JSON"
+        raise ModelError(f"{path} {what} ({error})", "give a .keras, .h5 or .json file that Keras wrote") from error
 
 
 def _built(config: Any, path: Path) -> Any:
@@ -133,7 +139,7 @@ def _built(config: Any, path: Path) -> Any:
             raise
         except Exception as error:  # Keras raises whatever a constructor ran into
             raise ModelError(f"{path} is no architecture that Keras {keras.__version__} can build "
-                             f"({_reason(error)})", "save the model again with a newer Keras") from error
+                             f"({_reason(error)})", "save the model again with a newer Keras, as .keras") from error
     if not model.built:
         raise ModelError(f"{path} does not say what input the model takes", "save the model after it was built")
     return model
@@ -179,13 +185,17 @@ def _load_legacy(model: Any, group: Any, weights: Path, architecture: Path) -> N
 def _load_current(model: Any, file: Any, weights: Path, architecture: Path) -> None:
     """Keras 3's `.weights.h5`, also as Keras 2.13 began it: each layer under the name of its class and a number."""
     saved, wanted = _count_saved(file), len(model.variables)
-    if saved > wanted:
+    if not len(model.weights) <= saved <= wanted:
         raise _misfit(weights, architecture, f"{saved} arrays are saved, the model has {wanted} variables")
-    with _named_for_keras(Path(file.filename), file) as path:
+    with _named_for_keras(Path(file.filename), file) as path, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         try:
             model.load_weights(path)
         except (ValueError, KeyError, TypeError) as error:
             raise _misfit(weights, architecture, str(error).split("List of objects")[0]) from error
+    missed = [warning for warning in said if "freshly-initialized" in str(warning.message)]
+    if missed:
+        raise _misfit(weights, architecture, missed[0].message)
 
 
 def _count_saved(file: Any) -> int:

@@ -21,7 +21,8 @@ class NamedVariable:
 
     def values(self) -> NDArray[np.generic]:
         """Return the values, in Keras's own layout."""
-        return np.asarray(self.keras)
+        values: NDArray[np.generic] = self.keras.numpy()
+        return values
 
 
 def named_variables(model: Any) -> list[NamedVariable]:

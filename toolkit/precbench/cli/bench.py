@@ -68,7 +68,9 @@ def bench(
     from rich.console import Console
 
     from precbench.files import check_output, write_json
+    from precbench.report.sentences import about_the_conditions
     from precbench.report.tables import ratio_table
+    from precbench.report.terminal import say
     from precbench.study.benchmark import benchmark
     from precbench.study.inputs import bench_inputs
 
@@ -95,7 +97,7 @@ def bench(
 
     def show(console: Console) -> None:
         console.print(ratio_table(record))
-        console.print(f"\n{_conditions(record)}", markup=False)
+        say(console, f"\n{about_the_conditions(record)}")
 
     emit("bench", record, as_json=as_json, show=show)
 
@@ -107,13 +109,3 @@ def _default_models(bars: Any) -> tuple[Path, list[Path]]:
     names = list(run.variants()) or [run.ensure_variant(decimals=4)[0]]
     bars.note(f"timing {', '.join(names)} against {base}")
     return base, [run.variant_path(name) for name in names]
-
-
-def _conditions(record: dict[str, Any]) -> str:
-    session = record["session"]
-    placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
-    return (
-        f"Ran on {placed}, {session['intra_op_threads']} thread(s), optimizations {session['optimization_level']}. "
-        f"A ratio below 1 is faster than the base. One process only: what differs between sessions by luck "
-        f"(about 1 %) is not averaged out; the control shows one such difference."
-    )

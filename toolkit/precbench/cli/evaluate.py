@@ -86,26 +86,16 @@ def evaluate(
 
 
 def _show(console: Any, record: dict[str, Any]) -> None:
-    from precbench.report.figures import percent
+    from precbench.report.sentences import about_accuracy
     from precbench.report.tables import class_table, confusion_table, fidelity_table
+    from precbench.report.terminal import say
 
-    accuracy, flips = record["accuracy"], record["flips"]
-    if accuracy is not None:
+    if record["accuracy"] is not None:
         console.print(class_table(record))
         console.print()
         console.print(confusion_table(record))
-        console.print(
-            f"\nAccuracy {percent(accuracy['fraction'])} ({accuracy['correct']} of {accuracy['total']}; "
-            f"95 % interval {percent(accuracy['low'])} to {percent(accuracy['high'])})."
-        )
-    if flips is not None:
-        console.print(
-            f"Against the reference: {flips['gained']} images gained, {flips['lost']} lost, "
-            f"{flips['changed']} changed class; difference {flips['difference_points']:+.2f} points "
-            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], "
-            f"exact McNemar p = {flips['p_value']:.3g}.",
-            markup=False,
-        )
+    for sentence in about_accuracy(record):
+        say(console, f"\n{sentence}")
     if record["fidelity"] is not None:
         console.print()
         console.print(fidelity_table(record["fidelity"]))

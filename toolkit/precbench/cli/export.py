@@ -60,6 +60,8 @@ def export(
     """
     from rich.console import Console
 
+    from precbench.report.sentences import about_the_check
+    from precbench.report.terminal import say
     from precbench.study.exporting import export_file
 
     bars = progress()
@@ -82,15 +84,7 @@ def export(
         ).to_json()
 
     def show(console: Console) -> None:
-        check = record["check"]
-        same = {True: "the same top-1 classes", False: "other top-1 classes", None: "no classes to compare"}[
-            check["top1_same"]
-        ]
-        console.print(
-            f"Checked against Keras on {check['images']} inputs: largest difference {check['max_error_relative']:.1e} "
-            f"of the largest output, {same}.",
-            markup=False,
-        )
-        console.print(f"Wrote {record['output']}", markup=False)
+        say(console, about_the_check(record["check"]))
+        say(console, f"Wrote {record['output']}")
 
     emit("export", record, as_json=as_json, show=show)

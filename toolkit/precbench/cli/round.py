@@ -42,6 +42,9 @@ def round_(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The rounded model; MODEL.dpN.onnx where not given.")
     ] = None,
+    architecture: Annotated[
+        Path | None, typer.Option("--architecture", help="The JSON of a Keras .weights.h5 that names no layers.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -57,17 +60,18 @@ def round_(
     from rich.console import Console
 
     from precbench.report.tables import outcome_table
+    from precbench.report.terminal import say
     from precbench.study.rounding import check_decimals_given
 
     selectors = _selectors(op_type, group, regex, target)
     check_decimals_given(selectors, dp)
     bars = progress()
-    record = _round(model, output, selectors, dp, force=force, bars=bars)
+    record = _round(model, output, selectors, dp, architecture=architecture, force=force, bars=bars)
 
     def show(console: Console) -> None:
         console.print(outcome_table(record["outcomes"]))
         console.print(f"\n{record['changed']:,} of {record['elements']:,} rounded elements have another value now.")
-        console.print(f"Wrote {record['output']}", markup=False)
+        say(console, f"Wrote {record['output']}")
 
     emit("round", record, as_json=as_json, show=show)
 
@@ -86,14 +90,23 @@ def _selectors(op_type: Patterns, group: Patterns, regex: Patterns, target: Patt
 
 
 def _round(
-    model: Path | None, output: Path | None, selectors: list[Any], decimals: int | None, *, force: bool, bars: Any
+    model: Path | None,
+    output: Path | None,
+    selectors: list[Any],
+    decimals: int | None,
+    *,
+    architecture: Path | None,
+    force: bool,
+    bars: Any,
 ) -> dict[str, Any]:
     """Round the model given; without one the default study's base model, into its run folder or to `output`."""
     from precbench.study.rounding import round_file
 
     if model is not None or output is not None:
         source = model or default_base(bars)
-        return round_file(source, output, selectors, decimals=decimals, force=force, progress=bars).to_json()
+        return round_file(
+            source, output, selectors, decimals=decimals, architecture=architecture, force=force, progress=bars
+        ).to_json()
     run = default_run(bars)
     bars.note(f"using {run.ensure_base()}")
     name, _ = run.ensure_variant(selectors, decimals=decimals)

@@ -30,6 +30,7 @@ def run(
     from rich.console import Console
 
     from precbench.report.study_report import study_sentences, study_table
+    from precbench.report.terminal import say
     from precbench.study.definition import load_study
     from precbench.study.run import Run
 
@@ -40,7 +41,7 @@ def run(
     def show(console: Console) -> None:
         console.print(study_table(results))
         for sentence in study_sentences(results):
-            console.print(f"\n{sentence}", markup=False)
-        console.print(f"\nEverything is in {folder}/", markup=False)
+            say(console, f"\n{sentence}")
+        say(console, f"\nEverything is in {folder}/")
 
     emit("run", results, as_json=as_json, show=show)

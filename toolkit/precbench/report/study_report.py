@@ -43,7 +43,7 @@ def study_sentences(results: Mapping[str, Any]) -> list[str]:
     return [
         _about_the_table(results, base),
         _about_accuracy(variants, base["accuracy"]["total"]),
-        _about_time(variants, results["timing"]["session"]),
+        _about_time(variants, results["control"], results["timing"]["session"]),
         _about_bytes(base, variants),
     ]
 
@@ -77,18 +77,18 @@ def _fewest_steady(variants: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] |
     return steady
 
 
-def _about_time(variants: Sequence[Mapping[str, Any]], session: Mapping[str, Any]) -> str:
-    beyond = [v for v in variants if v["outside_control"]]
-    where = f"on {session['provider']}, {session['intra_op_threads']} thread(s)"
-    if not beyond:
-        return (
-            f"Time {where}: no variant differs from the base by more than the base's second session does: "
-            f"rounding in place shows no speed-up."
-        )
-    listed = ", ".join(f"N = {v['decimals']}: {interval(v['ratio'])}" for v in beyond)
+def _about_time(variants: Sequence[Mapping[str, Any]], control: Mapping[str, Any], session: Mapping[str, Any]) -> str:
+    points = [variant["ratio"]["point"] for variant in variants]
+    apart = [f"N = {v['decimals']}: {interval(v['ratio'])}" for v in variants if v["told_apart"]]
+    finding = (
+        f"beyond that: {', '.join(apart)}; one process, so repeat the run before you believe it"
+        if apart
+        else "no variant is told apart from the base: rounding in place shows no speed-up"
+    )
     return (
-        f"Time {where}: outside the control's interval: {listed}. One process only: a session's own luck "
-        f"(memory layout, about 1 %) is not averaged out, so small differences are no evidence."
+        f"Time on {session['provider']}, {session['intra_op_threads']} thread(s): ratios from {min(points):.3f} to "
+        f"{max(points):.3f}; the base against itself gives {interval(control)}, and two sessions of one model can "
+        f"differ by 1 % by luck; {finding}."
     )
 
 

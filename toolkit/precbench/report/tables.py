@@ -74,12 +74,12 @@ def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
 
 def ratio_table(record: Mapping[str, Any]) -> Table:
     """One row per arm of a measurement: median time, and the ratio to the base with its interval."""
-    table = _table("model", "median of a call", "time ratio [95 %]", "rounds", "against the control")
+    table = _table("model", "median of a call", "time ratio [95 %]", "rounds", "from the base")
     _add(table, f"base: {record['base']}", milliseconds(record["base_median_ns"]), "1", "", "")
     control = record["control"]
     _add(table, "A/A control: the base again", "", interval(control), count(control["pairs"]), "")
     for variant in record["variants"].values():
-        verdict = "outside its interval" if variant["outside_control"] else "not told apart"
+        verdict = "told apart" if variant["told_apart"] else "not told apart"
         ratio = variant["ratio"]
         _add(
             table, variant["path"], milliseconds(variant["median_ns"]), interval(ratio), count(ratio["pairs"]), verdict

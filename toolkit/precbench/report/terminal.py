@@ -15,6 +15,11 @@ def make_console(*, stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=_WIDE)
 
 
+def say(console: Console, text: str) -> None:
+    """Print a sentence as it is: never read as markup, broken into lines on a terminal only."""
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
 class TerminalProgress:
     """`precbench.progress.Progress` on standard error: one bar per piece of work, gone when it is done."""
 
@@ -51,4 +56,4 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print one line, above the bars."""
-        self._console.print(text, style="dim", markup=False)
+        self._console.print(text, style="dim", markup=False, soft_wrap=not self._console.is_terminal)

@@ -48,13 +48,14 @@ class ArchitectureSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSection:
-    """How it is trained: AdamW with cosine decay."""
+    """How it is trained: AdamW with cosine decay, images shifted at random by up to `shift_pixels` each way."""
 
     epochs: int
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.0
     bn_momentum: float = 0.99
+    shift_pixels: int = 0
     seed: int
 
     def __post_init__(self) -> None:

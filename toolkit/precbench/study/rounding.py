@@ -58,6 +58,7 @@ def round_file(
     selectors: Sequence[Selector] = (),
     *,
     decimals: int | None = None,
+    architecture: Path | None = None,
     force: bool = False,
     progress: Progress = SILENT,
 ) -> RoundedFile:
@@ -70,6 +71,7 @@ def round_file(
         output: `<name>.dpN<suffix>` beside the model where None, `<name>.rounded<suffix>` with selectors.
         selectors: see `graph.select`.
         decimals: for the selectors that name none.
+        architecture: the JSON of a Keras `.weights.h5` that records no layer names.
         force: replace the output where it exists.
 
     Raises:
@@ -78,9 +80,11 @@ def round_file(
     check_decimals_given(selectors, decimals)
     path = output or model.with_name(f"{model.stem}.{'rounded' if selectors else f'dp{decimals}'}{model.suffix}")
     check_output(path, force=force)
-    round_kind = _round_keras if model.suffix.lower() in _KERAS_SUFFIXES else _round_onnx_file
     with progress.track(f"rounding {model.name}", 1) as advance:
-        plan, outcomes = round_kind(model, path, selectors, decimals)
+        if model.suffix.lower() in _KERAS_SUFFIXES:
+            plan, outcomes = _round_keras(model, path, selectors, decimals, architecture)
+        else:
+            plan, outcomes = _round_onnx_file(model, path, selectors, decimals)
         advance(1)
     return RoundedFile(model=model, model_digest=file_digest(model), output=path, plan=plan, outcomes=outcomes)
 
@@ -113,12 +117,12 @@ def _round_onnx_file(
 
 
 def _round_keras(
-    model: Path, output: Path, selectors: Sequence[Selector], decimals: int | None
+    model: Path, output: Path, selectors: Sequence[Selector], decimals: int | None, architecture: Path | None
 ) -> tuple[Plan, tuple[Outcome, ...]]:
     from precbench.checkpoints.checkpoint_variables import list_variables
     from precbench.checkpoints.rounding import round_checkpoint
 
-    variables = list_variables(model)
+    variables = list_variables(model, architecture=architecture)
     names = [variable.name for variable in variables]
     found = shipped_groups(names)
     groups = assign_groups(names, found[1]) if found is not None else dict.fromkeys(names)
@@ -136,7 +140,7 @@ def _round_keras(
         for position, variable in enumerate(variables)
     ]
     plan = select(initializers, selectors, decimals=decimals)
-    outcomes = round_checkpoint(model, output, plan.decimals)
+    outcomes = round_checkpoint(model, output, plan.decimals, architecture=architecture)
     return plan, tuple(
         Outcome(
             initializer=outcome.variable,

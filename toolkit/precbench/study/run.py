@@ -59,6 +59,7 @@ class Run:
         self.folder = RunFolder(folder, study=study.to_json(), fresh=fresh)
         self.progress = progress
         self._found: dict[str, None] = {}
+        self._made: set[str] = set()
 
     def ensure_checkpoint(self) -> Stage:
         """Train the study's network, unless that was done with the same data, architecture and training."""
@@ -72,7 +73,7 @@ class Run:
         checkpoint = self.ensure_checkpoint()
         groups = {name: list(patterns) for name, patterns in self.study.groups.items()}
         preprocessing = self.study.architecture.preprocessing
-        key = value_digest([dict(checkpoint.files), groups, preprocessing, precbench.__version__])
+        key = value_digest([_pair(checkpoint), groups, preprocessing, precbench.__version__])
         if self._find("base", key) is None:
             self._export(key, checkpoint)
         return self.folder / BASE_MODEL
@@ -119,7 +120,7 @@ class Run:
         """Export the checkpoint; returns what it was made from and the check that it passed."""
         base = self.ensure_base()
         stages = self.folder.stages()
-        source = dict(stages["checkpoint"].files)
+        source = _pair(stages["checkpoint"])
         return {
             "source": source,
             "output": str(base),
@@ -140,10 +141,14 @@ class Run:
         key = value_digest([dict(facts) for facts in evaluations.values()] + [timing, precbench.__version__])
         if self._find("results", key) is None:
             write_json(self.folder / RESULTS, self._results(base, names, evaluations, timing))
-            self.folder.finish("results", key, [RESULTS])
+            self._finish("results", key, [RESULTS])
         self._say_what_was_found()
         results: dict[str, Any] = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
         return results
+
+    def _finish(self, stage: str, key: str, files: Sequence[str], facts: Mapping[str, Any] | None = None) -> Stage:
+        self._made.add(stage)
+        return self.folder.finish(stage, key, files, facts)
 
     def _say_what_was_found(self) -> None:
         if self._found:
@@ -151,7 +156,7 @@ class Run:
 
     def _find(self, stage: str, key: str) -> Stage | None:
         found = self.folder.find(stage, key)
-        if found is not None:
+        if found is not None and stage not in self._made:
             self._found[stage.removeprefix(_VARIANT_STAGE)] = None
         return found
 
@@ -178,7 +183,7 @@ class Run:
             "history": [asdict(epoch) for epoch in trained.history],
             "versions": _versions(),
         }
-        return self.folder.finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
+        return self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
 
     def _preprocessing(self) -> Preprocessing:
         architecture = self.study.architecture
@@ -199,14 +204,14 @@ class Run:
             check = export_to_file(
                 model,
                 self.folder / BASE_MODEL,
-                source={name: digest for name, digest in checkpoint.files.items() if not name.endswith(".csv")},
+                source=_pair(checkpoint),
                 preprocessing=preprocessing.to_json(),
                 class_names=validation.class_names,
                 groups=self.study.groups,
                 check_inputs=preprocessing.apply(validation.images),
             )
             advance(1)
-        return self.folder.finish("base", key, [BASE_MODEL], {"check": asdict(check)})
+        return self._finish("base", key, [BASE_MODEL], {"check": asdict(check)})
 
     def _round(self, name: str, key: str, model: OnnxModel, plan: Plan, decimals: int | None) -> Stage:
         base, path = self.folder / BASE_MODEL, self.variant_path(name)
@@ -220,7 +225,7 @@ class Run:
             "elements": record["elements"],
             "changed": record["changed"],
         }
-        return self.folder.finish(_VARIANT_STAGE + name, key, [f"variants/{name}.onnx", f"variants/{name}.json"], facts)
+        return self._finish(_VARIANT_STAGE + name, key, [f"variants/{name}.onnx", f"variants/{name}.json"], facts)
 
     def _model_path(self, name: str) -> Path:
         return self.folder / BASE_MODEL if name == "base" else self.variant_path(name)
@@ -260,7 +265,7 @@ class Run:
         with np.load(self.folder / "predictions/base.npz", allow_pickle=False) as archive:
             expected = {output: archive["scores"]}
         evaluation = compare(outputs, expected, labels=data.labels, data=data.description, class_names=data.class_names)
-        return self.folder.finish(f"evaluation:{name}", key, [file], evaluation.to_json())
+        return self._finish(f"evaluation:{name}", key, [file], evaluation.to_json())
 
     def _time(self, names: Sequence[str]) -> Mapping[str, Any]:
         timing = self.study.timing
@@ -287,7 +292,7 @@ class Run:
             progress=self.progress,
         )
         write_json(self.folder / "timing.json", {"schema_version": SCHEMA_VERSION, **result.to_json()})
-        return self.folder.finish("timing", key, ["timing.json"], result.to_json(raw=False)).facts
+        return self._finish("timing", key, ["timing.json"], result.to_json(raw=False)).facts
 
     def _results(
         self, base: Path, names: Sequence[str], evaluations: Mapping[str, Mapping[str, Any]], timing: Mapping[str, Any]
@@ -321,11 +326,16 @@ class Run:
             "accuracy": evaluation["accuracy"],
             "flips": evaluation["flips"] if name != "base" else None,
             "ratio": timing["variants"][name]["ratio"] if name != "base" else None,
-            "outside_control": timing["variants"][name]["outside_control"] if name != "base" else None,
+            "told_apart": timing["variants"][name]["told_apart"] if name != "base" else None,
             "file_bytes": path.stat().st_size,
             "zstd_bytes": compressed_bytes(path),
             "targets": asdict(take_census(load_model(path), targets).total),
         }
+
+
+def _pair(checkpoint: Stage) -> dict[str, str]:
+    """The paper's pair, which is what is exported; the `.keras` file beside it carries the date it was saved."""
+    return {name: digest for name, digest in checkpoint.files.items() if name.endswith((".json", ".h5"))}
 
 
 def compressed_bytes(path: Path) -> int:

@@ -1,0 +1,45 @@
+"""What the single commands say below their tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from precbench.report.figures import percent
+
+
+def about_the_check(check: Mapping[str, Any]) -> str:
+    """Say how an exported model compares with Keras."""
+    classes = {True: "the same top-1 classes", False: "other top-1 classes", None: "no classes to compare"}
+    return (
+        f"Checked against Keras on {check['images']} inputs: largest difference {check['max_error_relative']:.1e} "
+        f"of the largest output, {classes[check['top1_same']]}."
+    )
+
+
+def about_the_conditions(record: Mapping[str, Any]) -> str:
+    """Say under which conditions a measurement was made, and what it cannot show."""
+    session = record["session"]
+    placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
+    return (
+        f"Ran on {placed}, {session['intra_op_threads']} thread(s), optimizations {session['optimization_level']}. "
+        f"A ratio below 1 is faster than the base. One process only: two sessions of one model can differ by 1 % by "
+        f"luck (memory layout), so a variant is told apart only where its whole interval lies beyond that and beyond "
+        f"the control's."
+    )
+
+
+def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
+    """Say how many samples are right, and which flipped against the reference."""
+    accuracy, flips = evaluation["accuracy"], evaluation["flips"]
+    said = []
+    if accuracy is not None:
+        said.append(
+            f"Accuracy {percent(accuracy['fraction'])} ({accuracy['correct']} of {accuracy['total']}; "
+            f"95 % interval {percent(accuracy['low'])} to {percent(accuracy['high'])})."
+        )
+    if flips is not None:
+        said.append(
+            f"Against the reference: {flips['gained']} gained, {flips['lost']} lost, {flips['changed']} changed class; "
+            f"difference {flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, "
+            f"{flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}."
+        )
+    return said
