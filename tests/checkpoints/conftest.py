@@ -20,8 +20,14 @@ def keras() -> ModuleType:
 @pytest.fixture(scope="session")
 def randomise() -> Callable[[Any], Any]:
     """Give biases and batch normalisation values that are not 0 and 1; the kernels keep Keras's initial ones."""
-    ranges = {"moving_variance": (0.5, 2), "gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "bias": (-0.3, 0.3),
-              "moving_mean": (-0.3, 0.3), "alpha": (0.1, 0.4)}
+    ranges = {
+        "moving_variance": (0.5, 2),
+        "gamma": (0.5, 1.5),
+        "beta": (-0.3, 0.3),
+        "bias": (-0.3, 0.3),
+        "moving_mean": (-0.3, 0.3),
+        "alpha": (0.1, 0.4),
+    }
 
     def apply(model: Any) -> Any:
         random = np.random.default_rng(7)

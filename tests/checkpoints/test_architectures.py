@@ -24,8 +24,11 @@ def mobilenet(keras: ModuleType) -> Any:
 
 def _kernel_elements(model: Any) -> dict[str, int]:
     """Return the size of each layer's kernel."""
-    return {variable.path.split("/")[0]: int(np.prod(variable.shape)) for variable in model.variables
-            if variable.path.endswith("/kernel")}
+    return {
+        variable.path.split("/")[0]: int(np.prod(variable.shape))
+        for variable in model.variables
+        if variable.path.endswith("/kernel")
+    }
 
 
 def test_mobilenetv2_has_the_papers_2202560_kernel_elements(mobilenet: Any) -> None:
@@ -79,9 +82,20 @@ def test_momentum_reaches_nested_models(keras: ModuleType) -> None:
     assert inner.layers[0].momentum == 0.5
 
 
-@pytest.mark.parametrize(("name", "mode"), [
-    ("MobileNetV2", "tf"), ("InceptionV3", "tf"), ("ResNet50", "caffe"), ("ResNet50V2", "tf"), ("VGG16", "caffe"),
-    ("DenseNet121", "torch"), ("EfficientNetB0", "none"), ("MobileNetV3Small", "none"), ("ConvNeXtTiny", "none")])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("MobileNetV2", "tf"),
+        ("InceptionV3", "tf"),
+        ("ResNet50", "caffe"),
+        ("ResNet50V2", "tf"),
+        ("VGG16", "caffe"),
+        ("DenseNet121", "torch"),
+        ("EfficientNetB0", "none"),
+        ("MobileNetV3Small", "none"),
+        ("ConvNeXtTiny", "none"),
+    ],
+)
 def test_each_family_has_the_preprocessing_that_keras_applications_gives_it(name: str, mode: str) -> None:
     assert preprocessing_mode(name) == mode
 
@@ -90,15 +104,21 @@ def test_the_preprocessing_modes_are_kerass(keras: ModuleType) -> None:
     from precbench.datasets import Preprocessing
 
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
-    for module, name in (("mobilenet_v2", "MobileNetV2"), ("resnet50", "ResNet50"), ("densenet", "DenseNet121"),
-                         ("efficientnet", "EfficientNetB0"), ("resnet_v2", "ResNet50V2")):
+    for module, name in (
+        ("mobilenet_v2", "MobileNetV2"),
+        ("resnet50", "ResNet50"),
+        ("densenet", "DenseNet121"),
+        ("efficientnet", "EfficientNetB0"),
+        ("resnet_v2", "ResNet50V2"),
+    ):
         theirs = getattr(keras.applications, module).preprocess_input(images.astype(np.float32))
         ours = Preprocessing.for_mode(preprocessing_mode(name), 4).apply(images)
         np.testing.assert_allclose(ours, theirs, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("mobilenetv2", "MobileNetV2"), ("ResNet5O", "ResNet50"),
-                                               ("vgg_16", "VGG16")])
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("mobilenetv2", "MobileNetV2"), ("ResNet5O", "ResNet50"), ("vgg_16", "VGG16")]
+)
 def test_an_unknown_architecture_is_refused_with_the_nearest(keras: ModuleType, name: str, nearest: str) -> None:
     with pytest.raises(UsageError, match=f"the architecture '{name}' is unknown") as caught:
         build(name, input_size=32, classes=10)
@@ -111,13 +131,16 @@ def test_a_name_like_no_architecture_is_refused_without_a_guess(keras: ModuleTyp
     assert caught.value.remedy == "choose a model of keras.applications"
 
 
-@pytest.mark.parametrize(("change", "problem"), [
-    ({"classes": 1}, "number of classes is 1; it must be at least 2"),
-    ({"alpha": 0.0}, r"alpha is 0\.0; it must be over 0"),
-    ({"alpha": float("nan")}, "alpha is nan"),
-    ({"bn_momentum": 1.0}, r"batch normalisation is 1\.0; it must lie between 0 and 1"),
-    ({"seed": -1}, "the seed -1 is outside 0 to 4294967295"),
-])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"classes": 1}, "number of classes is 1; it must be at least 2"),
+        ({"alpha": 0.0}, r"alpha is 0\.0; it must be over 0"),
+        ({"alpha": float("nan")}, "alpha is nan"),
+        ({"bn_momentum": 1.0}, r"batch normalisation is 1\.0; it must lie between 0 and 1"),
+        ({"seed": -1}, "the seed -1 is outside 0 to 4294967295"),
+    ],
+)
 def test_an_argument_outside_its_limits_is_refused(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         build("MobileNetV2", **{"input_size": 32, "classes": 10, **change})

@@ -77,22 +77,36 @@ def _roles(path: Path, **options: Any) -> dict[str, str]:
 
 
 def test_keras_2_names_become_keras_3_paths(tmp_path: Path) -> None:
-    path = _legacy(tmp_path, {
-        "Conv1": ["Conv1/kernel:0"],
-        "bn_Conv1": ["bn_Conv1/gamma:0", "bn_Conv1/beta:0", "bn_Conv1/moving_mean:0", "bn_Conv1/moving_variance:0"],
-        "relu": [],
-        "block_1_depthwise": ["block_1_depthwise/depthwise_kernel:0"],
-        "predictions": ["predictions/kernel:0", "predictions/bias:0"]})
+    path = _legacy(
+        tmp_path,
+        {
+            "Conv1": ["Conv1/kernel:0"],
+            "bn_Conv1": ["bn_Conv1/gamma:0", "bn_Conv1/beta:0", "bn_Conv1/moving_mean:0", "bn_Conv1/moving_variance:0"],
+            "relu": [],
+            "block_1_depthwise": ["block_1_depthwise/depthwise_kernel:0"],
+            "predictions": ["predictions/kernel:0", "predictions/bias:0"],
+        },
+    )
     assert _roles(path) == {
-        "Conv1/kernel": "kernel", "bn_Conv1/gamma": "batch_norm", "bn_Conv1/beta": "batch_norm",
-        "bn_Conv1/moving_mean": "batch_norm", "bn_Conv1/moving_variance": "batch_norm",
-        "block_1_depthwise/kernel": "kernel", "predictions/kernel": "kernel", "predictions/bias": "bias"}
+        "Conv1/kernel": "kernel",
+        "bn_Conv1/gamma": "batch_norm",
+        "bn_Conv1/beta": "batch_norm",
+        "bn_Conv1/moving_mean": "batch_norm",
+        "bn_Conv1/moving_variance": "batch_norm",
+        "block_1_depthwise/kernel": "kernel",
+        "predictions/kernel": "kernel",
+        "predictions/bias": "bias",
+    }
 
 
 def test_a_variable_says_where_it_is_and_what_it_is(tmp_path: Path) -> None:
     (variable,) = list_variables(_legacy(tmp_path, {"d": ["d/depthwise_kernel:0"]}))
     assert (variable.layer, variable.dataset_path, variable.shape, variable.dtype) == (
-        "d", "d/d/depthwise_kernel:0", (3, 3, 2, 1), "float32")
+        "d",
+        "d/d/depthwise_kernel:0",
+        (3, 3, 2, 1),
+        "float32",
+    )
 
 
 def test_the_weights_inside_a_whole_model_are_found_and_its_optimizer_is_not(tmp_path: Path) -> None:
@@ -108,11 +122,21 @@ def test_a_separable_convolution_keeps_both_its_kernels(tmp_path: Path) -> None:
 
 
 def test_keras_1_names_are_understood(tmp_path: Path) -> None:
-    path = _legacy(tmp_path, {"block1_conv1": ["block1_conv1_W_1:0", "block1_conv1_b_1:0"],
-                              "bn": ["bn_gamma", "bn_beta", "bn_running_mean", "bn_running_std"]})
+    path = _legacy(
+        tmp_path,
+        {
+            "block1_conv1": ["block1_conv1_W_1:0", "block1_conv1_b_1:0"],
+            "bn": ["bn_gamma", "bn_beta", "bn_running_mean", "bn_running_std"],
+        },
+    )
     assert _roles(path) == {
-        "block1_conv1/kernel": "kernel", "block1_conv1/bias": "bias", "bn/gamma": "batch_norm",
-        "bn/beta": "batch_norm", "bn/moving_mean": "batch_norm", "bn/moving_variance": "batch_norm"}
+        "block1_conv1/kernel": "kernel",
+        "block1_conv1/bias": "bias",
+        "bn/gamma": "batch_norm",
+        "bn/beta": "batch_norm",
+        "bn/moving_mean": "batch_norm",
+        "bn/moving_variance": "batch_norm",
+    }
 
 
 def test_a_numbered_second_life_of_a_layer_has_the_layers_name(tmp_path: Path) -> None:
@@ -155,23 +179,48 @@ def test_a_listed_variable_without_values_is_refused(tmp_path: Path) -> None:
 
 
 def test_keras_3_numbers_become_names_by_the_class_of_the_layer(tmp_path: Path) -> None:
-    path = _numbered(tmp_path / "m.weights.h5", {
-        "layers/conv2d": ("Conv1", 1), "layers/depthwise_conv2d_10": ("block_9_depthwise", 2),
-        "layers/batch_normalization": ("bn", 4), "layers/separable_conv2d": ("sep", 3), "layers/dense": ("out", 2),
-        "layers/lstm/cell": ("lstm_cell", 3), "layers/lstm": ("lstm", 0), "layers/embedding": ("words", 1),
-        "optimizer": ("adam", 3)})
+    path = _numbered(
+        tmp_path / "m.weights.h5",
+        {
+            "layers/conv2d": ("Conv1", 1),
+            "layers/depthwise_conv2d_10": ("block_9_depthwise", 2),
+            "layers/batch_normalization": ("bn", 4),
+            "layers/separable_conv2d": ("sep", 3),
+            "layers/dense": ("out", 2),
+            "layers/lstm/cell": ("lstm_cell", 3),
+            "layers/lstm": ("lstm", 0),
+            "layers/embedding": ("words", 1),
+            "optimizer": ("adam", 3),
+        },
+    )
     assert _roles(path) == {
-        "bn/gamma": "batch_norm", "bn/beta": "batch_norm", "bn/moving_mean": "batch_norm",
-        "bn/moving_variance": "batch_norm", "Conv1/kernel": "kernel", "out/kernel": "kernel", "out/bias": "bias",
-        "block_9_depthwise/kernel": "kernel", "block_9_depthwise/bias": "bias", "words/embeddings": "other",
-        "lstm/lstm_cell/kernel": "kernel", "lstm/lstm_cell/recurrent_kernel": "kernel", "lstm/lstm_cell/bias": "bias",
-        "sep/depthwise_kernel": "kernel", "sep/pointwise_kernel": "kernel", "sep/bias": "bias"}
+        "bn/gamma": "batch_norm",
+        "bn/beta": "batch_norm",
+        "bn/moving_mean": "batch_norm",
+        "bn/moving_variance": "batch_norm",
+        "Conv1/kernel": "kernel",
+        "out/kernel": "kernel",
+        "out/bias": "bias",
+        "block_9_depthwise/kernel": "kernel",
+        "block_9_depthwise/bias": "bias",
+        "words/embeddings": "other",
+        "lstm/lstm_cell/kernel": "kernel",
+        "lstm/lstm_cell/recurrent_kernel": "kernel",
+        "lstm/lstm_cell/bias": "bias",
+        "sep/depthwise_kernel": "kernel",
+        "sep/pointwise_kernel": "kernel",
+        "sep/bias": "bias",
+    }
 
 
 def test_where_the_class_leaves_a_doubt_the_number_stays(tmp_path: Path) -> None:
     path = _numbered(tmp_path / "m.weights.h5", {"layers/batch_normalization": ("bn", 3), "layers/my_layer": ("x", 1)})
-    assert _roles(path) == {"bn/vars/0": "batch_norm", "bn/vars/1": "batch_norm", "bn/vars/2": "batch_norm",
-                            "x/vars/0": "other"}
+    assert _roles(path) == {
+        "bn/vars/0": "batch_norm",
+        "bn/vars/1": "batch_norm",
+        "bn/vars/2": "batch_norm",
+        "x/vars/0": "other",
+    }
 
 
 def test_layers_are_listed_by_number_not_by_letter(tmp_path: Path) -> None:
@@ -180,12 +229,32 @@ def test_layers_are_listed_by_number_not_by_letter(tmp_path: Path) -> None:
 
 
 def test_the_architecture_in_a_keras_file_settles_a_doubt_and_the_order(tmp_path: Path) -> None:
-    config = _model(_layer("InputLayer", "image"), _layer("Dense", "first"), _layer("Conv2D", "c"),
-                    _layer("BatchNormalization", "bn", scale=False), _layer("Conv2D", "d"))
-    path = _keras_file(tmp_path, {"layers/conv2d": ("c", 1), "layers/conv2d_1": ("d", 2), "layers/dense": ("first", 1),
-                                  "layers/batch_normalization": ("bn", 3)}, config)
-    assert list(_roles(path)) == ["first/kernel", "c/kernel", "bn/beta", "bn/moving_mean", "bn/moving_variance",
-                                  "d/kernel", "d/bias"]
+    config = _model(
+        _layer("InputLayer", "image"),
+        _layer("Dense", "first"),
+        _layer("Conv2D", "c"),
+        _layer("BatchNormalization", "bn", scale=False),
+        _layer("Conv2D", "d"),
+    )
+    path = _keras_file(
+        tmp_path,
+        {
+            "layers/conv2d": ("c", 1),
+            "layers/conv2d_1": ("d", 2),
+            "layers/dense": ("first", 1),
+            "layers/batch_normalization": ("bn", 3),
+        },
+        config,
+    )
+    assert list(_roles(path)) == [
+        "first/kernel",
+        "c/kernel",
+        "bn/beta",
+        "bn/moving_mean",
+        "bn/moving_variance",
+        "d/kernel",
+        "d/bias",
+    ]
 
 
 def test_an_architecture_beside_the_weights_names_what_the_file_does_not(tmp_path: Path) -> None:
@@ -206,9 +275,15 @@ def test_the_layout_of_keras_2_13_is_read_with_its_architecture(tmp_path: Path) 
     config = _model(_layer("Conv2D", "one"), _layer("BatchNormalization", "bn", center=False))
     folder = "_layer_checkpoint_dependencies"
     groups: dict[str, tuple[str | None, int]] = {
-        f"{folder}/conv2d": (None, 1), f"{folder}/batch_normalization": (None, 3)}
+        f"{folder}/conv2d": (None, 1),
+        f"{folder}/batch_normalization": (None, 3),
+    }
     assert list(_roles(_keras_file(tmp_path, groups, config))) == [
-        "one/kernel", "bn/gamma", "bn/moving_mean", "bn/moving_variance"]
+        "one/kernel",
+        "bn/gamma",
+        "bn/moving_mean",
+        "bn/moving_variance",
+    ]
     with pytest.raises(ModelError, match="records no name for _layer_checkpoint_dependencies/"):
         list_variables(_numbered(tmp_path / "m.weights.h5", groups))
 
@@ -238,9 +313,18 @@ def test_an_architecture_that_is_no_json_is_refused(tmp_path: Path, text: str) -
         list_variables(weights, architecture=tmp_path / "a.json")
 
 
-@pytest.mark.parametrize(("name", "snake"), [
-    ("Conv2D", "conv2d"), ("DepthwiseConv2D", "depthwise_conv2d"), ("Conv2DTranspose", "conv2d_transpose"),
-    ("BatchNormalization", "batch_normalization"), ("PReLU", "p_re_lu"), ("Dense", "dense"), ("LSTM", "lstm")])
+@pytest.mark.parametrize(
+    ("name", "snake"),
+    [
+        ("Conv2D", "conv2d"),
+        ("DepthwiseConv2D", "depthwise_conv2d"),
+        ("Conv2DTranspose", "conv2d_transpose"),
+        ("BatchNormalization", "batch_normalization"),
+        ("PReLU", "p_re_lu"),
+        ("Dense", "dense"),
+        ("LSTM", "lstm"),
+    ],
+)
 def test_class_names_become_the_groups_that_keras_names_by_them(name: str, snake: str) -> None:
     assert to_snake_case(name) == snake
 
@@ -252,10 +336,16 @@ def _convolutions(keras: ModuleType) -> Any:
     layers = keras.layers
     inputs = values = keras.Input((8, 8, 3), name="image")
     for layer in (
-        layers.Conv2D(4, 3, name="c"), layers.BatchNormalization(name="b"), layers.DepthwiseConv2D(2, name="d"),
-        layers.SeparableConv2D(5, 2, name="s"), layers.Conv2DTranspose(3, 2, name="t"),
-        layers.GroupNormalization(3, name="g"), layers.LayerNormalization(name="n"), layers.PReLU(name="p"),
-        layers.Flatten(name="f"), layers.Dense(3, use_bias=False, name="out"),
+        layers.Conv2D(4, 3, name="c"),
+        layers.BatchNormalization(name="b"),
+        layers.DepthwiseConv2D(2, name="d"),
+        layers.SeparableConv2D(5, 2, name="s"),
+        layers.Conv2DTranspose(3, 2, name="t"),
+        layers.GroupNormalization(3, name="g"),
+        layers.LayerNormalization(name="n"),
+        layers.PReLU(name="p"),
+        layers.Flatten(name="f"),
+        layers.Dense(3, use_bias=False, name="out"),
     ):
         values = layer(values)
     return keras.Model(inputs, values)
@@ -276,8 +366,16 @@ def _nested(keras: ModuleType) -> Any:
 
 def _sequential(keras: ModuleType) -> Any:
     layers = keras.layers
-    return keras.Sequential([keras.Input((8, 8, 3)), layers.Normalization(name="norm"), layers.Conv2D(2, 1, name="k"),
-                             layers.Flatten(), layers.Dense(3, name="out")], name="top")
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Normalization(name="norm"),
+            layers.Conv2D(2, 1, name="k"),
+            layers.Flatten(),
+            layers.Dense(3, name="out"),
+        ],
+        name="top",
+    )
 
 
 def _recurrent(keras: ModuleType) -> Any:

@@ -39,8 +39,14 @@ def mobilenet(keras, randomise, tmp_path_factory) -> Exported:
     model = randomise(keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=10, alpha=0.35))
     path = tmp_path_factory.mktemp("export") / "base.onnx"
     before = _digest(model)
-    check = export_to_file(model, path, source={"a.keras": "sha256:00"}, preprocessing={"channels": "rgb"},
-                           class_names=[f"class {n}" for n in range(10)], groups=GROUPS)
+    check = export_to_file(
+        model,
+        path,
+        source={"a.keras": "sha256:00"},
+        preprocessing={"channels": "rgb"},
+        class_names=[f"class {n}" for n in range(10)],
+        groups=GROUPS,
+    )
     return Exported(keras_model=model, path=path, proto=onnx.load(path), check=check, digest_before=before)
 
 
@@ -73,8 +79,17 @@ def test_there_is_one_initializer_for_each_variable_and_no_other_looks_like_one(
 def test_the_nodes_are_those_of_the_network_and_one_transpose(mobilenet):
     nodes = mobilenet.proto.graph.node
     assert Counter(node.op_type for node in nodes) == {
-        "Conv": 52, "BatchNormalization": 52, "Clip": 35, "Add": 11, "Pad": 4, "Transpose": 1, "GlobalAveragePool": 1,
-        "Squeeze": 1, "MatMul": 1, "Softmax": 1}
+        "Conv": 52,
+        "BatchNormalization": 52,
+        "Clip": 35,
+        "Add": 11,
+        "Pad": 4,
+        "Transpose": 1,
+        "GlobalAveragePool": 1,
+        "Squeeze": 1,
+        "MatMul": 1,
+        "Softmax": 1,
+    }
     (transpose,) = [node for node in nodes if node.op_type == "Transpose"]
     assert list(transpose.input) == [mobilenet.keras_model.layers[0].name]
 
@@ -83,8 +98,9 @@ def test_each_batch_normalisation_reads_its_own_four_variables(mobilenet):
     for node in mobilenet.proto.graph.node:
         if node.op_type == "BatchNormalization":
             layer = node.name.rpartition("/")[0]
-            assert list(node.input[1:]) == [f"{layer}/{name}"
-                                            for name in ("gamma", "beta", "moving_mean", "moving_variance")]
+            assert list(node.input[1:]) == [
+                f"{layer}/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")
+            ]
 
 
 def test_a_node_is_named_after_its_layer(mobilenet):
@@ -97,8 +113,9 @@ def test_a_node_is_named_after_its_layer(mobilenet):
 
 def test_inputs_and_outputs_keep_their_keras_names_and_an_open_batch(mobilenet):
     (entry,), (result,) = mobilenet.proto.graph.input, mobilenet.proto.graph.output
-    sizes = [[size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
-             for value in (entry, result)]
+    sizes = [
+        [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim] for value in (entry, result)
+    ]
     assert (entry.name, sizes[0]) == (mobilenet.keras_model.layers[0].name, ["batch", 32, 32, 3])
     assert (result.name, sizes[1]) == ("predictions", ["batch", 10])
     assert entry.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -144,15 +161,24 @@ def test_two_exports_of_one_model_are_the_same_bytes(keras, randomise):
 
 def test_keras_has_its_own_operations_back_afterwards(keras, mobilenet):
     from keras.src import backend
+
     assert backend.nn.batch_normalization.__module__.startswith("keras.")
     assert backend.nn.conv.__module__.startswith("keras.")
     assert backend.name_scope.__module__.startswith("keras.")
 
 
 def _small(keras, activation="softmax"):
-    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(),
-                             keras.layers.Dropout(0.2), keras.layers.Flatten(),
-                             keras.layers.Dense(3, activation=activation)], name="small")
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.2),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation=activation),
+        ],
+        name="small",
+    )
 
 
 def test_a_variable_that_inference_does_not_use_is_left_out_and_named(keras, tmp_path):
@@ -164,8 +190,13 @@ def test_a_variable_that_inference_does_not_use_is_left_out_and_named(keras, tmp
 
 
 def test_equal_variables_are_not_mistaken_for_one_another(keras):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, kernel_initializer="zeros", name="one"),
-                              keras.layers.Dense(4, kernel_initializer="zeros", name="two")])
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(4, kernel_initializer="zeros", name="one"),
+            keras.layers.Dense(4, kernel_initializer="zeros", name="two"),
+        ]
+    )
     names = {item.name for item in export_model(model).graph.initializer}
     assert names == {"one/kernel", "one/bias", "two/kernel", "two/bias"}
 
@@ -176,8 +207,11 @@ def test_a_model_that_does_not_match_is_not_left_behind(keras, tmp_path, monkeyp
 
     def spoiled(*arguments, **named):
         proto = honest(*arguments, **named)
-        item = next(item for item in proto.graph.initializer if item.name.endswith("dense/kernel")
-                    or item.name.endswith("/kernel"))
+        item = next(
+            item
+            for item in proto.graph.initializer
+            if item.name.endswith("dense/kernel") or item.name.endswith("/kernel")
+        )
         item.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(item) * np.float32(1.5), item.name))
         return proto
 

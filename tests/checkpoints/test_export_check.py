@@ -53,8 +53,10 @@ def test_seeded_inputs_are_the_same_each_time_and_fit_the_model(pair):
     assert not np.array_equal(first["image"], seeded_check_inputs(pair[0], seed=1)["image"])
 
 
-@pytest.mark.parametrize(("error", "same", "accepted"), [
-    (1e-4, True, True), (1.01e-4, True, False), (0.0, False, False), (0.0, None, True), (float("inf"), None, False)])
+@pytest.mark.parametrize(
+    ("error", "same", "accepted"),
+    [(1e-4, True, True), (1.01e-4, True, False), (0.0, False, False), (0.0, None, True), (float("inf"), None, False)],
+)
 def test_a_check_is_accepted_up_to_its_limit(error, same, accepted):
     assert ExportCheck(max_error_relative=error, top1_same=same, images=1).accepted is accepted
 
@@ -69,8 +71,11 @@ def test_a_change_between_classes_that_keras_tells_apart_is_one():
     assert checking._top1_same([np.array([[1.0, 1.1, 0.0]])], [np.array([[1.1, 1.0, 0.0]])]) is False
 
 
-@pytest.mark.parametrize("outputs", [[np.zeros((2, 4, 4, 3))], [np.zeros((2, 1))], [np.zeros((2, 3))] * 2],
-                         ids=["an image", "one number", "two outputs"])
+@pytest.mark.parametrize(
+    "outputs",
+    [[np.zeros((2, 4, 4, 3))], [np.zeros((2, 1))], [np.zeros((2, 3))] * 2],
+    ids=["an image", "one number", "two outputs"],
+)
 def test_top1_is_not_asked_of_what_is_no_classifier(outputs):
     assert checking._top1_same(outputs, outputs) is None
 

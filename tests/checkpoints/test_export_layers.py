@@ -42,19 +42,38 @@ def _chain(keras, shape, *layers, **named):
 
 def test_a_dense_network_has_its_normalisations_on_rows_as_they_are(keras, randomise, tmp_path):
     layers = keras.layers
-    model = randomise(_chain(keras, (20,), layers.Dense(16, activation="relu"), layers.BatchNormalization(),
-                             layers.Dense(8), layers.BatchNormalization(scale=False),
-                             layers.BatchNormalization(center=False), layers.Dense(3)))
+    model = randomise(
+        _chain(
+            keras,
+            (20,),
+            layers.Dense(16, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dense(8),
+            layers.BatchNormalization(scale=False),
+            layers.BatchNormalization(center=False),
+            layers.Dense(3),
+        )
+    )
     assert _types(_checked(model, tmp_path)) == {"MatMul": 3, "Add": 3, "Relu": 1, "BatchNormalization": 3}
 
 
 def test_a_normalisation_without_scale_or_offset_gets_constants_for_them(keras, randomise, tmp_path):
-    model = randomise(_chain(keras, (6, 6, 3), keras.layers.Conv2D(4, 3, name="c"),
-                             keras.layers.BatchNormalization(scale=False, center=False, name="bn")))
+    model = randomise(
+        _chain(
+            keras,
+            (6, 6, 3),
+            keras.layers.Conv2D(4, 3, name="c"),
+            keras.layers.BatchNormalization(scale=False, center=False, name="bn"),
+        )
+    )
     proto = _checked(model, tmp_path)
     (node,) = [node for node in proto.graph.node if node.op_type == "BatchNormalization"]
-    assert list(node.input[1:]) == ["const/bn/BatchNormalization/scale", "const/bn/BatchNormalization/B",
-                                    "bn/moving_mean", "bn/moving_variance"]
+    assert list(node.input[1:]) == [
+        "const/bn/BatchNormalization/scale",
+        "const/bn/BatchNormalization/B",
+        "bn/moving_mean",
+        "bn/moving_variance",
+    ]
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])
@@ -71,9 +90,16 @@ def test_sequences_and_volumes_are_normalised_by_one_node(keras, randomise, tmp_
 
 
 def test_separable_and_depthwise_convolutions_keep_each_kernel(keras, randomise, tmp_path):
-    model = randomise(_chain(keras, (12, 12, 4), keras.layers.SeparableConv2D(8, 3, depth_multiplier=2, name="s"),
-                             keras.layers.DepthwiseConv2D(3, depth_multiplier=3, strides=2, name="d"),
-                             keras.layers.PReLU(name="p"), keras.layers.GlobalAveragePooling2D()))
+    model = randomise(
+        _chain(
+            keras,
+            (12, 12, 4),
+            keras.layers.SeparableConv2D(8, 3, depth_multiplier=2, name="s"),
+            keras.layers.DepthwiseConv2D(3, depth_multiplier=3, strides=2, name="d"),
+            keras.layers.PReLU(name="p"),
+            keras.layers.GlobalAveragePooling2D(),
+        )
+    )
     proto = _checked(model, tmp_path)
     shapes = {item.name: list(item.dims) for item in proto.graph.initializer}
     assert shapes["s/depthwise_kernel"] == [8, 1, 3, 3]
@@ -84,18 +110,38 @@ def test_separable_and_depthwise_convolutions_keep_each_kernel(keras, randomise,
 
 def test_transposed_dilated_and_grouped_convolutions_match(keras, randomise, tmp_path):
     layers = keras.layers
-    model = randomise(_chain(keras, (8, 8, 4), layers.Conv2DTranspose(6, 3, strides=2, padding="same"),
-                             layers.BatchNormalization(), layers.UpSampling2D(), layers.Conv2D(8, 3, dilation_rate=2),
-                             layers.Conv2D(8, 3, groups=4)))
+    model = randomise(
+        _chain(
+            keras,
+            (8, 8, 4),
+            layers.Conv2DTranspose(6, 3, strides=2, padding="same"),
+            layers.BatchNormalization(),
+            layers.UpSampling2D(),
+            layers.Conv2D(8, 3, dilation_rate=2),
+            layers.Conv2D(8, 3, groups=4),
+        )
+    )
     proto = _checked(model, tmp_path)
     assert (_types(proto)["ConvTranspose"], _types(proto)["Conv"]) == (1, 2)
 
 
 def test_other_normalisations_and_an_exact_gelu_match(keras, randomise, tmp_path):
     layers = keras.layers
-    _checked(randomise(_chain(keras, (8, 8, 4), layers.Conv2D(8, 3, activation="gelu"), layers.GroupNormalization(4),
-                              layers.LeakyReLU(), layers.LayerNormalization(), layers.GlobalMaxPooling2D(),
-                              layers.Dense(4, activation="gelu"))), tmp_path)
+    _checked(
+        randomise(
+            _chain(
+                keras,
+                (8, 8, 4),
+                layers.Conv2D(8, 3, activation="gelu"),
+                layers.GroupNormalization(4),
+                layers.LeakyReLU(),
+                layers.LayerNormalization(),
+                layers.GlobalMaxPooling2D(),
+                layers.Dense(4, activation="gelu"),
+            )
+        ),
+        tmp_path,
+    )
 
 
 def test_squeeze_and_excitation_takes_no_detour(keras, randomise, tmp_path):
@@ -121,8 +167,9 @@ def test_zero_padding_before_a_max_pooling_counts_as_zero(keras, tmp_path):
 
 def test_the_padding_after_a_relu_is_left_at_zero(keras, tmp_path):
     layers = keras.layers
-    model = _chain(keras, (6, 6, 1), layers.Conv2D(2, 1), layers.ReLU(), layers.ZeroPadding2D(1),
-                   layers.MaxPooling2D(3))
+    model = _chain(
+        keras, (6, 6, 1), layers.Conv2D(2, 1), layers.ReLU(), layers.ZeroPadding2D(1), layers.MaxPooling2D(3)
+    )
     assert not any("e-38" in item.name for item in _checked(model, tmp_path).graph.initializer)
 
 
@@ -165,8 +212,14 @@ def test_arithmetic_on_a_variable_stays_in_the_graph(keras, tmp_path):
 
 def test_branches_made_from_one_architecture_are_told_apart(keras, randomise, tmp_path):
     def branch(name):
-        return _chain(keras, (8, 8, 3), keras.layers.Conv2D(4, 3, name="conv"),
-                      keras.layers.BatchNormalization(name="bn"), keras.layers.GlobalAveragePooling2D(), name=name)
+        return _chain(
+            keras,
+            (8, 8, 3),
+            keras.layers.Conv2D(4, 3, name="conv"),
+            keras.layers.BatchNormalization(name="bn"),
+            keras.layers.GlobalAveragePooling2D(),
+            name=name,
+        )
 
     entry = keras.Input((8, 8, 3))
     joined = keras.layers.Concatenate()([branch("left")(entry), branch("right")(entry)])
@@ -223,7 +276,11 @@ def test_an_open_image_size_and_a_fixed_batch_are_kept(keras, tmp_path):
     model = keras.Model(entry, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, strides=2, padding="same")(entry)))
     (value,) = _checked(model, tmp_path).graph.input
     assert [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim] == [
-        "batch", "image_1", "image_2", 3]
+        "batch",
+        "image_1",
+        "image_2",
+        3,
+    ]
 
     entry = keras.Input(batch_shape=(4, 6, 6, 3), name="image")
     model = keras.Model(entry, layers.Flatten()(layers.Conv2D(2, 3)(entry)))

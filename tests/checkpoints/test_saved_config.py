@@ -44,10 +44,15 @@ def _marshalled(tmp_path) -> list[Any]:
 
 
 def test_a_lambda_layer_is_refused_and_its_code_does_not_run(architecture, tmp_path):
-    function = {"class_name": "__lambda__", "config": {"code": _marshalled(tmp_path)[0], "defaults": None,
-                                                       "closure": None}}
-    planted = _with_layer(architecture, class_name="Lambda",
-                          config={"function": function, "output_shape": None, "mask": None, "arguments": {}})
+    function = {
+        "class_name": "__lambda__",
+        "config": {"code": _marshalled(tmp_path)[0], "defaults": None, "closure": None},
+    }
+    planted = _with_layer(
+        architecture,
+        class_name="Lambda",
+        config={"function": function, "output_shape": None, "mask": None, "arguments": {}},
+    )
     (tmp_path / "m.json").write_text(json.dumps(planted))
     (tmp_path / "w.h5").write_bytes(b"x")
     with pytest.raises(ModelError, match="holds a Lambda layer 'middle', which would run code from the file") as caught:
@@ -57,8 +62,12 @@ def test_a_lambda_layer_is_refused_and_its_code_does_not_run(architecture, tmp_p
 
 
 def test_a_lambda_of_keras_2_is_refused(architecture, tmp_path):
-    planted = _with_layer(architecture, class_name="Lambda", module=None,
-                          config={"function": _marshalled(tmp_path), "function_type": "lambda"})
+    planted = _with_layer(
+        architecture,
+        class_name="Lambda",
+        module=None,
+        config={"function": _marshalled(tmp_path), "function_type": "lambda"},
+    )
     assert "holds a Lambda layer" in _refusal(planted).problem
 
 
@@ -84,25 +93,46 @@ def test_a_layer_that_reads_a_vocabulary_is_refused(architecture):
     assert "may read other files" in _refusal(planted).problem
 
 
-@pytest.mark.parametrize("changes", [
-    {"registered_name": "Custom>Mine"}, {"class_name": "my>Dense"}, {"registered_name": "Other"}])
+@pytest.mark.parametrize(
+    "changes", [{"registered_name": "Custom>Mine"}, {"class_name": "my>Dense"}, {"registered_name": "Other"}]
+)
 def test_a_registered_class_of_someone_else_is_refused(architecture, changes):
     assert "a class that is not Keras's own" in _refusal(_with_layer(architecture, **changes)).problem
 
 
-@pytest.mark.parametrize(("module", "name"), [
-    ("os", "system"), ("builtins", "eval"), ("subprocess", "Popen"), ("keras_cv.layers", "Dense"),
-    ("keras.src.utils.file_utils", "get_file"), ("keras.utils", "get_file"), ("keras.layers", "deserialize"),
-    ("keras.src.ops.core", "importlib"), ("keras.src.ops.nowhere", "Add"), ("keras.callbacks", "LambdaCallback"),
-    ("tensorflow.io", "write_file"), ("keras.layers", "NoSuchLayer")])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("subprocess", "Popen"),
+        ("keras_cv.layers", "Dense"),
+        ("keras.src.utils.file_utils", "get_file"),
+        ("keras.utils", "get_file"),
+        ("keras.layers", "deserialize"),
+        ("keras.src.ops.core", "importlib"),
+        ("keras.src.ops.nowhere", "Add"),
+        ("keras.callbacks", "LambdaCallback"),
+        ("tensorflow.io", "write_file"),
+        ("keras.layers", "NoSuchLayer"),
+    ],
+)
 def test_a_class_outside_the_parts_of_a_model_is_refused(architecture, module, name):
     error = _refusal(_with_layer(architecture, module=module, class_name=name, registered_name=None))
     assert f"holds {module}.{name}, which is no class that a model of Keras" in error.problem
 
 
-@pytest.mark.parametrize(("module", "name"), [
-    ("keras.utils", "get_file"), ("os", "system"), ("builtins", "eval"), ("keras.activations", "deserialize"),
-    ("builtins", 3), ("keras.src.activations", "relu")])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("keras.utils", "get_file"),
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("keras.activations", "deserialize"),
+        ("builtins", 3),
+        ("keras.src.activations", "relu"),
+    ],
+)
 def test_a_function_that_is_no_activation_is_refused(architecture, module, name):
     function = {"class_name": "function", "module": module, "config": name, "registered_name": name}
     error = _refusal(_with_layer(architecture, config={"activation": function}))

@@ -42,15 +42,19 @@ def test_a_kernel_turned_for_onnx_needs_no_reshape_besides_its_permutation():
     assert not layout.unchanged
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda tags: tags * 2,
-    lambda tags: tags + np.float32(1),
-    lambda tags: tags[:-1],
-    lambda tags: tags[::-1].copy(),
-    lambda tags: np.concatenate([tags, tags]),
-    lambda tags: tags.astype(np.float64),
-    lambda tags: tags[:0],
-], ids=["doubled", "added to", "cut", "reversed", "repeated", "another dtype", "empty"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tags: tags * 2,
+        lambda tags: tags + np.float32(1),
+        lambda tags: tags[:-1],
+        lambda tags: tags[::-1].copy(),
+        lambda tags: np.concatenate([tags, tags]),
+        lambda tags: tags.astype(np.float64),
+        lambda tags: tags[:0],
+    ],
+    ids=["doubled", "added to", "cut", "reversed", "repeated", "another dtype", "empty"],
+)
 def test_what_is_no_layout_of_a_variable_is_not_taken_for_one(spoil):
     variables = tag_variables([(6,), (4,)])
     assert read_layout(spoil(variables[0].values()), variables) is None

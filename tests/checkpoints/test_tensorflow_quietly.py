@@ -14,17 +14,21 @@ def _run(code):
 
 @pytest.mark.slow
 def test_keras_starts_and_computes_without_a_word(keras):
-    result = _run("from precbench.checkpoints.tensorflow_quietly import import_keras\n"
-                  "keras = import_keras()\n"
-                  "assert keras.backend.backend() == 'tensorflow'\n"
-                  "keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])(keras.ops.ones((1, 4)))\n")
+    result = _run(
+        "from precbench.checkpoints.tensorflow_quietly import import_keras\n"
+        "keras = import_keras()\n"
+        "assert keras.backend.backend() == 'tensorflow'\n"
+        "keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])(keras.ops.ones((1, 4)))\n"
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_the_modules_of_checkpoints_import_no_tensorflow():
-    result = _run("import sys\n"
-                  "import precbench.checkpoints.export, precbench.checkpoints.loading\n"
-                  "print([name for name in ('tensorflow', 'keras', 'tf2onnx', 'h5py') if name in sys.modules])\n")
+    result = _run(
+        "import sys\n"
+        "import precbench.checkpoints.export, precbench.checkpoints.loading\n"
+        "print([name for name in ('tensorflow', 'keras', 'tf2onnx', 'h5py') if name in sys.modules])\n"
+    )
     assert result.stdout.strip() == "[]", result.stderr
 
 

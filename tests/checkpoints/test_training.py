@@ -28,11 +28,19 @@ def keras() -> ModuleType:
 def model(keras: ModuleType) -> Any:
     keras.utils.set_random_seed(0)
     layers = keras.layers
-    return keras.Sequential([
-        keras.Input((8, 8, 3), name="image"), layers.Conv2D(4, 3, strides=2, use_bias=False, name="Conv1"),
-        layers.BatchNormalization(name="bn_Conv1"), layers.ReLU(name="relu"),
-        layers.DepthwiseConv2D(3, name="block_1_depthwise"), layers.GlobalAveragePooling2D(name="pool"),
-        layers.Dropout(0.1, name="dropout"), layers.Dense(2, activation="softmax", name="predictions")], name="tiny")
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3), name="image"),
+            layers.Conv2D(4, 3, strides=2, use_bias=False, name="Conv1"),
+            layers.BatchNormalization(name="bn_Conv1"),
+            layers.ReLU(name="relu"),
+            layers.DepthwiseConv2D(3, name="block_1_depthwise"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dropout(0.1, name="dropout"),
+            layers.Dense(2, activation="softmax", name="predictions"),
+        ],
+        name="tiny",
+    )
 
 
 def _part(count: int, seed: int) -> Dataset:
@@ -135,9 +143,20 @@ def test_a_batch_larger_than_the_data_is_the_whole_data(model: Any) -> None:
     assert len(train(model, _SPLITS, _PREPROCESSING, Training(epochs=1, batch_size=1000)).history) == 1
 
 
-@pytest.mark.parametrize("change", [
-    {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")},
-    {"weight_decay": -1.0}, {"bn_momentum": 1.0}, {"shift_pixels": -1}, {"seed": -1}, {"seed": 2**32}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"weight_decay": -1.0},
+        {"bn_momentum": 1.0},
+        {"shift_pixels": -1},
+        {"seed": -1},
+        {"seed": 2**32},
+    ],
+)
 def test_a_setting_outside_its_limits_is_refused(change: dict[str, Any]) -> None:
     name, value = next(iter(change.items()))
     with pytest.raises(UsageError, match=f"the training's {name} is {value}, outside its limits"):

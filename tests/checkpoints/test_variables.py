@@ -24,7 +24,11 @@ def test_variables_of_one_path_get_the_names_of_their_models(keras):
     entry = keras.Input((4,))
     model = keras.Model(entry, keras.layers.Add()([branch("one")(entry), branch("two")(entry)]))
     assert [variable.path for variable in named_variables(model)] == [
-        "one/d/kernel", "one/d/bias", "two/d/kernel", "two/d/bias"]
+        "one/d/kernel",
+        "one/d/bias",
+        "two/d/kernel",
+        "two/d/bias",
+    ]
 
 
 def test_variables_that_nothing_tells_apart_get_numbers(keras):

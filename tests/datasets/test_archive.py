@@ -34,8 +34,9 @@ def _with_header(folder: Path, name: str, header: dict[str, Any], body: bytes = 
 
 
 def test_images_labels_and_names_come_back_as_saved(tmp_path: Path) -> None:
-    found = load_dataset(_save(tmp_path, images=_IMAGES, labels=_LABELS.astype(np.uint8),
-                               class_names=np.array(["wren", "owl", "kite"])))
+    found = load_dataset(
+        _save(tmp_path, images=_IMAGES, labels=_LABELS.astype(np.uint8), class_names=np.array(["wren", "owl", "kite"]))
+    )
     assert found.name == "birds"
     assert np.array_equal(found.images, _IMAGES)
     assert found.labels is not None

@@ -27,11 +27,15 @@ def test_taking_from_a_data_set_without_labels_gives_none() -> None:
 def test_splits_iterate_with_their_names_in_order() -> None:
     part = Dataset(name="d", images=_IMAGES)
     assert [name for name, _ in Splits(train=part, validation=part, test=part, seed=0)] == [
-        "train", "validation", "test"]
+        "train",
+        "validation",
+        "test",
+    ]
 
 
-@pytest.mark.parametrize("images", [
-    _IMAGES.astype(np.float32), np.zeros((3, 4, 5), np.uint8), np.zeros((3, 4, 5, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "images", [_IMAGES.astype(np.float32), np.zeros((3, 4, 5), np.uint8), np.zeros((3, 4, 5, 4), np.uint8)]
+)
 def test_images_of_another_kind_are_refused(images: np.ndarray) -> None:
     with pytest.raises(DataError, match="the images of d are") as caught:
         Dataset(name="d", images=images)

@@ -75,8 +75,12 @@ def _numbered(count: int, classes: int) -> Dataset:
     images = np.zeros((count, 1, 2, 3), np.uint8)
     images[:, 0, 0] = (np.arange(count) % 256)[:, None]
     images[:, 0, 1] = (np.arange(count) // 256)[:, None]
-    return Dataset(name="numbered", images=images, labels=np.arange(count) % classes,
-                   class_names=tuple(str(index) for index in range(classes)))
+    return Dataset(
+        name="numbered",
+        images=images,
+        labels=np.arange(count) % classes,
+        class_names=tuple(str(index) for index in range(classes)),
+    )
 
 
 @settings(deadline=None, max_examples=30)

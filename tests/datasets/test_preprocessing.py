@@ -84,30 +84,39 @@ def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
     assert caught.value.remedy == "choose tf, torch, caffe or none"
 
 
-@pytest.mark.parametrize("images", [
-    np.zeros((1, 4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 1), np.uint8),
-    np.zeros((0, 4, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((1, 4, 4, 1), np.uint8),
+        np.zeros((0, 4, 4, 3), np.uint8),
+    ],
+)
 def test_anything_but_byte_images_is_refused(images: np.ndarray) -> None:
     with pytest.raises(DataError, match="images to preprocess are"):
         Preprocessing.for_mode("tf", 4).apply(images)
 
 
-@pytest.mark.parametrize(("change", "problem"), [
-    ({"size": [8]}, "size is .8., not 2 whole numbers"),
-    ({"size": [8.0, 8.0]}, "not 2 whole numbers"),
-    ({"size": [True, 8]}, "not 2 whole numbers"),
-    ({"size": [0, 8]}, "is not a height and a width of 1 to 16384 pixels"),
-    ({"size": [8, 16385]}, "is not a height and a width"),
-    ({"resize": "lanczos"}, "resize 'lanczos' is unknown"),
-    ({"resize": 3}, "resize is 3, not text"),
-    ({"channels": "gbr"}, "channel order 'gbr' is unknown"),
-    ({"channels": None}, "channels is None, not text"),
-    ({"scale": [1, 2]}, "scale is .1, 2., not 3 numbers"),
-    ({"scale": [1, 2, "3"]}, "not 3 numbers"),
-    ({"scale": [1, 2, float("nan")]}, "is not three finite numbers"),
-    ({"offset": [0, 0, float("inf")]}, "is not three finite numbers"),
-    ({"mean": 1}, "is not an object with the keys size, resize, channels, scale, offset"),
-])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"size": [8]}, "size is .8., not 2 whole numbers"),
+        ({"size": [8.0, 8.0]}, "not 2 whole numbers"),
+        ({"size": [True, 8]}, "not 2 whole numbers"),
+        ({"size": [0, 8]}, "is not a height and a width of 1 to 16384 pixels"),
+        ({"size": [8, 16385]}, "is not a height and a width"),
+        ({"resize": "lanczos"}, "resize 'lanczos' is unknown"),
+        ({"resize": 3}, "resize is 3, not text"),
+        ({"channels": "gbr"}, "channel order 'gbr' is unknown"),
+        ({"channels": None}, "channels is None, not text"),
+        ({"scale": [1, 2]}, "scale is .1, 2., not 3 numbers"),
+        ({"scale": [1, 2, "3"]}, "not 3 numbers"),
+        ({"scale": [1, 2, float("nan")]}, "is not three finite numbers"),
+        ({"offset": [0, 0, float("inf")]}, "is not three finite numbers"),
+        ({"mean": 1}, "is not an object with the keys size, resize, channels, scale, offset"),
+    ],
+)
 def test_a_field_of_the_wrong_kind_is_refused(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(DataError, match=problem) as caught:
         Preprocessing.from_json({**_VALID, **change})

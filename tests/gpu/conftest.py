@@ -25,7 +25,8 @@ def conv_model(tmp_path):
     del model.graph.initializer[:]
     for name, shape in (("k", (16, 3, 3, 3)), ("w", (16, 10))):
         model.graph.initializer.append(
-            onnx.numpy_helper.from_array(generator.standard_normal(shape, dtype=np.float32), name))
+            onnx.numpy_helper.from_array(generator.standard_normal(shape, dtype=np.float32), name)
+        )
     path = tmp_path / "conv.onnx"
     path.write_bytes(model.SerializeToString())
     return path
@@ -40,9 +41,11 @@ def images():
 @pytest.fixture
 def cuda(conv_model):
     """Return a function that opens the model on CUDA with provider options."""
+
     def opened(**options):
         try:
             return open_session(conv_model, SessionSettings(provider="cuda", provider_options=options))
         except ProviderError as error:
             pytest.skip(f"no CUDA session here: {error.problem}")
+
     return opened

@@ -54,11 +54,13 @@ def test_auto_takes_cuda_where_it_works(cuda, conv_model):
 def test_shape_computations_may_stay_on_the_cpu_and_are_recorded(cuda, tmp_path):
     cuda()
     path = tmp_path / "reshape.onnx"
-    path.write_bytes(onnx.parser.parse_model(
-        '<ir_version: 10, opset_import: ["" : 17]> g (float[n, 3, 4] x) => (float[a, b] y) '
-        "<int64[1] tail = {-1}, int64[1] at = {0}> { [relu] h = Relu(x) [shape] s = Shape(h) "
-        "[gather] r = Gather(s, at) [concat] t = Concat<axis = 0>(r, tail) [reshape] y = Reshape(h, t) }"
-    ).SerializeToString())
+    path.write_bytes(
+        onnx.parser.parse_model(
+            '<ir_version: 10, opset_import: ["" : 17]> g (float[n, 3, 4] x) => (float[a, b] y) '
+            "<int64[1] tail = {-1}, int64[1] at = {0}> { [relu] h = Relu(x) [shape] s = Shape(h) "
+            "[gather] r = Gather(s, at) [concat] t = Concat<axis = 0>(r, tail) [reshape] y = Reshape(h, t) }"
+        ).SerializeToString()
+    )
     session = open_session(path, SessionSettings(provider="cuda"))
     assert session.placement["CUDAExecutionProvider"] >= 2
     assert all(node.name in ("gather", "concat") for node in session.cpu_shape_nodes)
@@ -67,9 +69,12 @@ def test_shape_computations_may_stay_on_the_cpu_and_are_recorded(cuda, tmp_path)
 def test_a_model_with_an_operator_that_cuda_lacks_is_refused_not_run_elsewhere(cuda, tmp_path):
     cuda()
     path = tmp_path / "det.onnx"
-    path.write_bytes(onnx.parser.parse_model(
-        '<ir_version: 10, opset_import: ["" : 17]> g (float[n, 3, 3] x) => (float[n] y) '
-        "{ [relu] h = Relu(x) [det] y = Det(h) }").SerializeToString())
+    path.write_bytes(
+        onnx.parser.parse_model(
+            '<ir_version: 10, opset_import: ["" : 17]> g (float[n, 3, 3] x) => (float[n] y) '
+            "{ [relu] h = Relu(x) [det] y = Det(h) }"
+        ).SerializeToString()
+    )
     with pytest.raises(ProviderError, match="Det 'det' on CPUExecutionProvider"):
         open_session(path, SessionSettings(provider="cuda"))
 

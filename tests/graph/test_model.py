@@ -49,7 +49,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is a directory, not an ONNX model\nname the .onnx file in it"):
+    with pytest.raises(ModelError, match=r"is a directory, not an ONNX model\nname the \.onnx file in it"):
         load_model(tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_missing_external_data_is_refused_with_its_name(build: Build, saved_exte
 def test_truncated_external_data_is_refused(build: Build, saved_external: Save) -> None:
     path = saved_external(build())
     (path.parent / "weights.bin").write_bytes(b"0" * 100)
-    with pytest.raises(ModelError, match="needs 432 bytes at 0 of weights.bin, which has 100"):
+    with pytest.raises(ModelError, match=r"needs 432 bytes at 0 of weights\.bin, which has 100"):
         load_model(path)
 
 

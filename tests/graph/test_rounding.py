@@ -98,7 +98,8 @@ def test_external_data_is_rounded_into_a_new_data_file(build: Build, saved_exter
 def test_a_weight_in_a_constant_node_is_rounded_there(saved: Save) -> None:
     proto = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]>
-        net (float[n, 1] x) => (float[n, 2] y) { w = Constant <value = float[1, 2] {0.126, 2.5}> ()  y = MatMul (x, w) }"""
+        net (float[n, 1] x) => (float[n, 2] y)
+        { w = Constant <value = float[1, 2] {0.126, 2.5}> ()  y = MatMul (x, w) }"""
     )
     rounded = round_model(load_model(saved(proto)), Plan(decimals={"w": 1}))
     value = numpy_helper.to_array(rounded.model.proto.graph.node[0].attribute[0].t)

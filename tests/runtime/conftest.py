@@ -12,11 +12,14 @@ HEADER = '<ir_version: {ir}, opset_import: ["" : {opset}{more}]>'
 @pytest.fixture
 def write_model(tmp_path):
     """Return a function: ONNX text of a graph -> path of the saved model."""
+
     def write(graph: str, *, name: str = "model.onnx", ir: int = 10, opset: int = 17, more: str = "") -> Path:
         path = tmp_path / name
         path.write_bytes(
-            onnx.parser.parse_model(HEADER.format(ir=ir, opset=opset, more=more) + graph).SerializeToString())
+            onnx.parser.parse_model(HEADER.format(ir=ir, opset=opset, more=more) + graph).SerializeToString()
+        )
         return path
+
     return write
 
 

@@ -10,14 +10,16 @@ from precbench.runtime.binding import DeviceRun
 
 @pytest.fixture
 def two_outputs(write_model):
-    return open_session(write_model(
-        "g (float[n, 3] x, float[n, 3] w) => (float[n, 3] y, int64[2] s) { y = Mul(x, w) s = Shape(y) }"),
-        SessionSettings())
+    return open_session(
+        write_model("g (float[n, 3] x, float[n, 3] w) => (float[n, 3] y, int64[2] s) { y = Mul(x, w) s = Shape(y) }"),
+        SessionSettings(),
+    )
 
 
 def bind(session, feeds):
-    return DeviceRun(session.model, session._session, feeds, [spec.name for spec in session.outputs],
-                     device="cpu", device_id=0)
+    return DeviceRun(
+        session.model, session._session, feeds, [spec.name for spec in session.outputs], device="cpu", device_id=0
+    )
 
 
 def test_bound_outputs_equal_runs_and_every_call_writes_the_same_buffers(two_outputs):

@@ -59,6 +59,7 @@ def test_gpus_are_listed_where_nvidia_smi_answers_and_left_out_where_it_fails(mo
 
     def fails(*_, **__):
         raise subprocess.CalledProcessError(9, "nvidia-smi")
+
     monkeypatch.setattr(subprocess, "run", fails)
     assert environment()["gpus"] == []
 
@@ -66,6 +67,7 @@ def test_gpus_are_listed_where_nvidia_smi_answers_and_left_out_where_it_fails(mo
 def test_what_the_system_does_not_tell_is_null(monkeypatch):
     def unknown(*_):
         raise OSError("unknown")
+
     for name in ("getloadavg", "sysconf"):
         monkeypatch.setattr(environment_module.os, name, unknown)
     found = environment()

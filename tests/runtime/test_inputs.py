@@ -31,10 +31,20 @@ def test_the_same_seed_gives_the_same_inputs_and_another_others(seed, batch):
     assert not np.array_equal(first["a"], first["b"].astype(np.float32))
 
 
-@pytest.mark.parametrize(("dtype", "low", "high"), [
-    (np.float16, -10, 10), (np.float32, -10, 10), (np.float64, -10, 10), (np.bool_, 0, 1), (np.int8, 0, 1),
-    (np.int32, 0, 1), (np.int64, 0, 1), (np.uint16, 0, 1), (np.uint8, 0, 255),
-])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        (np.float16, -10, 10),
+        (np.float32, -10, 10),
+        (np.float64, -10, 10),
+        (np.bool_, 0, 1),
+        (np.int8, 0, 1),
+        (np.int32, 0, 1),
+        (np.int64, 0, 1),
+        (np.uint16, 0, 1),
+        (np.uint8, 0, 255),
+    ],
+)
 def test_inputs_fit_their_declared_type_and_range(dtype, low, high):
     found = seeded_inputs([spec(dtype=dtype, shape=(None, 50))], seed=1, batch=8)["x"]
     assert (found.dtype, found.shape) == (np.dtype(dtype), (8, 50))
@@ -60,11 +70,18 @@ def test_a_fixed_batch_stays_as_the_model_has_it():
 
 def test_the_recipe_says_what_was_drawn():
     recipe = json.loads(json.dumps(input_recipe([spec(), spec("i", np.uint8, (2,))], seed=3, batch=4)))
-    assert recipe == {"kind": "seeded", "seed": 3, "batch": 4, "inputs": {
-        "x": {"dtype": "float32", "shape": [4, 3], "distribution": "standard normal"},
-        "i": {"dtype": "uint8", "shape": [2], "distribution": "uniform integers 0..255"}}}
+    assert recipe == {
+        "kind": "seeded",
+        "seed": 3,
+        "batch": 4,
+        "inputs": {
+            "x": {"dtype": "float32", "shape": [4, 3], "distribution": "standard normal"},
+            "i": {"dtype": "uint8", "shape": [2], "distribution": "uniform integers 0..255"},
+        },
+    }
     assert input_recipe([spec("i", np.int32, (2,))], seed=3, batch=4)["inputs"]["i"]["distribution"] == (
-        "uniform integers 0..1")
+        "uniform integers 0..1"
+    )
 
 
 def test_an_unknown_size_is_refused_with_what_to_type():
@@ -74,15 +91,18 @@ def test_an_unknown_size_is_refused_with_what_to_type():
     assert caught.value.remedy == "add --shape x=1x3x224x224, with your sizes where 224 stands"
 
 
-@pytest.mark.parametrize(("shapes", "problem"), [
-    ({"y": (1,)}, "--shape names 'y', which is no input of the model"),
-    ({"x": (1, 3, 8)}, "--shape x=1x3x8 does not fit: the model wants [N, 3, H, W]"),
-    ({"x": (1, 4, 8, 8)}, "--shape x=1x4x8x8 does not fit"),
-    ({"x": (1, 3, 0, 8)}, "--shape x=1x3x0x8 has a size below 1"),
-    ({"x": (1, 3, -8, 8)}, "has a size below 1"),
-    ({"x": (1, 3, 10**6, 10**6)}, "the input x=1x3x1000000x1000000 would take more than 8 GiB"),
-    ({"x": (1, 3, 2**62, 2**62)}, "is out of range"),
-])
+@pytest.mark.parametrize(
+    ("shapes", "problem"),
+    [
+        ({"y": (1,)}, "--shape names 'y', which is no input of the model"),
+        ({"x": (1, 3, 8)}, "--shape x=1x3x8 does not fit: the model wants [N, 3, H, W]"),
+        ({"x": (1, 4, 8, 8)}, "--shape x=1x4x8x8 does not fit"),
+        ({"x": (1, 3, 0, 8)}, "--shape x=1x3x0x8 has a size below 1"),
+        ({"x": (1, 3, -8, 8)}, "has a size below 1"),
+        ({"x": (1, 3, 10**6, 10**6)}, "the input x=1x3x1000000x1000000 would take more than 8 GiB"),
+        ({"x": (1, 3, 2**62, 2**62)}, "is out of range"),
+    ],
+)
 def test_a_shape_that_does_not_fit_or_is_out_of_range_is_refused(shapes, problem):
     with pytest.raises(UsageError) as caught:
         seeded_inputs([IMAGES], seed=0, batch=1, shapes=shapes)
@@ -114,11 +134,13 @@ def test_strings_are_not_drawn():
 
 # Files.
 
+
 @pytest.fixture
 def save(tmp_path):
     def write(*arrays, **named):
         np.savez(tmp_path / "inputs.npz", *arrays, **named)
         return tmp_path / "inputs.npz"
+
     return write
 
 
@@ -145,14 +167,21 @@ def test_any_batch_lets_rows_differ_from_the_models(save):
         load_inputs(path, [spec(shape=(1, 3))])
 
 
-@pytest.mark.parametrize(("arrays", "problem"), [
-    ({"x": np.ones((2, 3), np.float32), "z": np.ones(1)}, "the model has no input 'z'"),
-    ({"x": np.ones((2, 3), np.float32)}, "the input 'y' is missing"),
-    ({"x": np.ones((2, 3)), "y": np.ones((2, 3), np.float32)},
-     "the input 'x' got float64, which does not convert to float32 without loss"),
-    ({"x": np.ones((2, 4), np.float32), "y": np.ones((2, 3), np.float32)},
-     "the input 'x' got the shape [2, 4], the model wants [batch, 3]"),
-])
+@pytest.mark.parametrize(
+    ("arrays", "problem"),
+    [
+        ({"x": np.ones((2, 3), np.float32), "z": np.ones(1)}, "the model has no input 'z'"),
+        ({"x": np.ones((2, 3), np.float32)}, "the input 'y' is missing"),
+        (
+            {"x": np.ones((2, 3)), "y": np.ones((2, 3), np.float32)},
+            "the input 'x' got float64, which does not convert to float32 without loss",
+        ),
+        (
+            {"x": np.ones((2, 4), np.float32), "y": np.ones((2, 3), np.float32)},
+            "the input 'x' got the shape [2, 4], the model wants [batch, 3]",
+        ),
+    ],
+)
 def test_arrays_that_do_not_fit_are_refused_with_the_file(save, arrays, problem):
     with pytest.raises(DataError) as caught:
         load_inputs(save(**arrays), [spec("x"), spec("y")])
@@ -183,10 +212,17 @@ def npz_with(member: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"hello", b"PK\x03\x04 truncated", npz_with(b"no array"), npz_with(b"\x93NUMPY\x01\x00\x10\x00{'descr': <f4"),
-    npz_with(b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9, 9), }        \n"),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"PK\x03\x04 truncated",
+        npz_with(b"no array"),
+        npz_with(b"\x93NUMPY\x01\x00\x10\x00{'descr': <f4"),
+        npz_with(b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9, 9), }        \n"),
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -204,6 +240,7 @@ def test_a_file_cut_short_is_refused(save):
 def test_an_array_too_large_for_memory_is_refused(save, monkeypatch):
     def too_large(*_, **__):
         raise MemoryError("too large")
+
     monkeypatch.setattr(module.np, "load", too_large)
     with pytest.raises(DataError, match="MemoryError: too large"):
         load_inputs(save(x=np.ones(1)), [spec()])

@@ -44,15 +44,27 @@ def test_all_nodes_on_the_provider_pass_without_reading_the_model(tmp_path):
 
 
 def test_shape_computations_on_the_cpu_are_allowed_and_returned(model):
-    nodes = placed(conv=("Relu", CUDA), gather=("Gather", CPU), unsqueeze=("Unsqueeze", CPU), concat=("Concat", CPU),
-                   resize=("Add", CPU))
+    nodes = placed(
+        conv=("Relu", CUDA),
+        gather=("Gather", CPU),
+        unsqueeze=("Unsqueeze", CPU),
+        concat=("Concat", CPU),
+        resize=("Add", CPU),
+    )
     assert [node.name for node in check_placement("cuda", nodes, model)] == ["gather", "unsqueeze", "concat", "resize"]
 
 
-@pytest.mark.parametrize(("name", "op_type"), [
-    ("conv", "Relu"), ("small", "Mul"), ("pick", "Gather"), ("flatten", "Reshape"), ("made_by_an_optimizer", "Conv"),
-    ("", "Gather"),
-])
+@pytest.mark.parametrize(
+    ("name", "op_type"),
+    [
+        ("conv", "Relu"),
+        ("small", "Mul"),
+        ("pick", "Gather"),
+        ("flatten", "Reshape"),
+        ("made_by_an_optimizer", "Conv"),
+        ("", "Gather"),
+    ],
+)
 def test_a_compute_node_on_the_cpu_is_refused_with_its_name(model, name, op_type):
     nodes = [*placed(other=("Conv", CUDA)), PlacedNode(name=name, op_type=op_type, provider=CPU)]
     with pytest.raises(ProviderError) as caught:

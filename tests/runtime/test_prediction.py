@@ -55,9 +55,13 @@ def test_an_input_without_rows_goes_into_every_batch(write_model):
 
 
 def test_a_model_with_every_size_fixed_runs_once_whatever_its_inputs(write_model):
-    session = open_session(write_model("g (float[2, 3] x, float[3] w) => (float[3] y) { p = Mul(x, w) "
-                                       "y = ReduceSum<keepdims = 0>(p, a) } ".replace(
-                                           "{ p", "<int64[1] a = {0}> { p")), CPU)
+    session = open_session(
+        write_model(
+            "g (float[2, 3] x, float[3] w) => (float[3] y) { p = Mul(x, w) "
+            "y = ReduceSum<keepdims = 0>(p, a) } ".replace("{ p", "<int64[1] a = {0}> { p")
+        ),
+        CPU,
+    )
     found = predict(session, {"x": rows(2), "w": np.ones(3, dtype=np.float32)}, batch=1)
     np.testing.assert_array_equal(found["y"], rows(2).sum(axis=0))
 
@@ -74,9 +78,15 @@ def test_an_output_without_rows_needs_a_single_run(total):
 
 
 def test_an_output_that_changes_its_size_is_refused(write_model):
-    session = open_session(write_model("g (float[n, 3] x) => (float[n, k] y) { s = ReduceMax<keepdims = 0>(x) "
-        "i = Cast<to = 7>(s) u = Unsqueeze(i, zero) e = Concat<axis = 0>(one, u) y = Expand(c, e) }".replace(
-            "{ s", "<int64[1] zero = {0}, int64[1] one = {1}, float[1, 1] c = {1}> { s")), CPU)
+    session = open_session(
+        write_model(
+            "g (float[n, 3] x) => (float[n, k] y) { s = ReduceMax<keepdims = 0>(x) "
+            "i = Cast<to = 7>(s) u = Unsqueeze(i, zero) e = Concat<axis = 0>(one, u) y = Expand(c, e) }".replace(
+                "{ s", "<int64[1] zero = {0}, int64[1] one = {1}, float[1, 1] c = {1}> { s"
+            )
+        ),
+        CPU,
+    )
     with pytest.raises(ModelError, match=r"the output 'y' changes its shape from batch to batch: \[2\], then \[5\]"):
         predict(session, {"x": rows(2)}, batch=1)
 
@@ -87,7 +97,8 @@ def test_batches_may_be_made_as_they_are_needed(double):
     def batches():
         for start in (0, 3):
             made.append(start)
-            yield {"x": rows(5)[start:start + 3]}
+            yield {"x": rows(5)[start : start + 3]}
+
     found = predict_batches(open_session(double, CPU), batches(), rows=5)
     np.testing.assert_array_equal(found["y"], 2 * rows(5))
     assert made == [0, 3]

@@ -29,7 +29,10 @@ def test_the_record_is_strict_json_and_names_all_that_was_chosen(double):
     record = json.loads(json.dumps(open_session(double, settings).record(), allow_nan=False))
     assert record["requested_provider"] == record["provider"] == "cpu"
     assert (record["intra_op_threads"], record["optimization_level"], record["execution_mode"]) == (
-        2, "basic", "parallel")
+        2,
+        "basic",
+        "parallel",
+    )
     assert record["force_spinning_stop"] is True
     assert record["tf32"] == "no GPU"
     assert record["placement"] == {"CPUExecutionProvider": 1}
@@ -37,8 +40,16 @@ def test_the_record_is_strict_json_and_names_all_that_was_chosen(double):
 
 
 def test_every_setting_reaches_onnx_runtime():
-    options = session_options(SessionSettings(intra_op_threads=3, inter_op_threads=2, execution_mode="parallel",
-                                              optimization_level="disable", allow_spinning=False, log_severity=4))
+    options = session_options(
+        SessionSettings(
+            intra_op_threads=3,
+            inter_op_threads=2,
+            execution_mode="parallel",
+            optimization_level="disable",
+            allow_spinning=False,
+            log_severity=4,
+        )
+    )
     assert (options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level) == (3, 2, 4)
     assert options.execution_mode.name == "ORT_PARALLEL"
     assert options.graph_optimization_level.name == "ORT_DISABLE_ALL"
@@ -64,15 +75,23 @@ def test_auto_takes_what_works_and_says_why_it_passed_over_the_rest(double, capf
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("provider", "effective", "override", "state"), [
-    ("cpu", {}, None, "no GPU"), ("cuda", {"use_tf32": "0"}, None, "off"), ("cuda", {"use_tf32": "1"}, None, "allowed"),
-    ("cuda", {"use_tf32": "1"}, "0", "off"), ("tensorrt", {}, None, "allowed"), ("tensorrt", {}, "0", "off"),
-])
+@pytest.mark.parametrize(
+    ("provider", "effective", "override", "state"),
+    [
+        ("cpu", {}, None, "no GPU"),
+        ("cuda", {"use_tf32": "0"}, None, "off"),
+        ("cuda", {"use_tf32": "1"}, None, "allowed"),
+        ("cuda", {"use_tf32": "1"}, "0", "off"),
+        ("tensorrt", {}, None, "allowed"),
+        ("tensorrt", {}, "0", "off"),
+    ],
+)
 def test_the_record_says_whether_tf32_can_be_used(provider, effective, override, state):
     assert tf32_state(provider, effective, override) == state
 
 
 # Models that cannot be loaded.
+
 
 def refusal(path, error=ModelError):
     with pytest.raises(error) as caught:
@@ -143,8 +162,10 @@ def test_a_newer_ir_version_is_refused_with_the_newest_supported(write_model):
 def external(tmp_path):
     """A model whose one initializer lies in weights.bin."""
     path = tmp_path / "model.onnx"
-    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 17]> '
-                                    "g (float[n, 3] x) => (float[n, 3] y) <float[3] w = {1, 2, 3}> { y = Mul(x, w) }")
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 17]> '
+        "g (float[n, 3] x) => (float[n, 3] y) <float[3] w = {1, 2, 3}> { y = Mul(x, w) }"
+    )
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.ones(3, dtype=np.float32), "w"))
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert open_session(path, CPU).inputs[0].name == "x"
@@ -198,24 +219,34 @@ def test_any_other_reason_is_given_in_onnx_runtimes_words_without_its_source_lin
     assert "[ONNXRuntimeError]" not in problem
 
 
-@pytest.mark.parametrize(("graph", "problem"), [
-    ("g (float[n] x) => (seq(float[n]) y) { y = SequenceConstruct(x) }", "the output 'y' is a seq(tensor(float))"),
-    ("g (bfloat16[n] x) => (float[n] y) { y = Cast<to = 1>(x) }", "the input 'x' has elements of the type bfloat16"),
-])
+@pytest.mark.parametrize(
+    ("graph", "problem"),
+    [
+        ("g (float[n] x) => (seq(float[n]) y) { y = SequenceConstruct(x) }", "the output 'y' is a seq(tensor(float))"),
+        (
+            "g (bfloat16[n] x) => (float[n] y) { y = Cast<to = 1>(x) }",
+            "the input 'x' has elements of the type bfloat16",
+        ),
+    ],
+)
 def test_inputs_and_outputs_that_are_no_numpy_tensors_are_refused(write_model, graph, problem):
     assert problem in refusal(write_model(graph)).problem
 
 
 # Feeds that do not fit.
 
-@pytest.mark.parametrize(("feeds", "problem"), [
-    ({}, "the input 'x' is missing"),
-    ({"y": ROWS}, "the model has no input 'y'"),
-    ({"x": ROWS, "more": ROWS}, "the model has no input 'more'"),
-    ({"x": ROWS.astype(np.float64)}, "the input 'x' got float64, the model wants float32"),
-    ({"x": np.zeros((2, 4), np.float32)}, "the input 'x' got the shape [2, 4], the model wants [batch, 3]"),
-    ({"x": np.zeros(3, np.float32)}, "the input 'x' got the shape [3], the model wants [batch, 3]"),
-])
+
+@pytest.mark.parametrize(
+    ("feeds", "problem"),
+    [
+        ({}, "the input 'x' is missing"),
+        ({"y": ROWS}, "the model has no input 'y'"),
+        ({"x": ROWS, "more": ROWS}, "the model has no input 'more'"),
+        ({"x": ROWS.astype(np.float64)}, "the input 'x' got float64, the model wants float32"),
+        ({"x": np.zeros((2, 4), np.float32)}, "the input 'x' got the shape [2, 4], the model wants [batch, 3]"),
+        ({"x": np.zeros(3, np.float32)}, "the input 'x' got the shape [3], the model wants [batch, 3]"),
+    ],
+)
 def test_feeds_that_do_not_fit_are_refused_before_onnx_runtime_sees_them(double, feeds, problem):
     session = open_session(double, CPU)
     for use in (session.run, session.bind):

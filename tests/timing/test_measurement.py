@@ -24,6 +24,7 @@ class FakeClock:
         def call():
             self.calls.append(name)
             self.now_ns += duration_ns(self.now_ns) if callable(duration_ns) else duration_ns
+
         return call
 
 
@@ -51,8 +52,9 @@ def test_the_calls_follow_the_schedule_warm_up_first(clock):
 
 def test_a_disturbed_round_is_kept(clock):
     times = iter([5, 5, 1_000_000, 5])
-    samples = measure({"a": clock.arm("a", lambda _: next(times))},
-                      plan_schedule("a", rounds=4, warmup_rounds=0, seed=0), clock=clock)
+    samples = measure(
+        {"a": clock.arm("a", lambda _: next(times))}, plan_schedule("a", rounds=4, warmup_rounds=0, seed=0), clock=clock
+    )
     assert samples.elapsed_ns.ravel().tolist() == [5, 5, 1_000_000, 5]
 
 
@@ -84,8 +86,11 @@ def test_garbage_collection_is_off_while_measuring_and_then_as_before(clock, ena
     seen = []
     (gc.enable if enabled else gc.disable)()
     try:
-        measure({"a": lambda: seen.append(gc.isenabled())}, plan_schedule("a", rounds=3, warmup_rounds=1, seed=0),
-                clock=clock)
+        measure(
+            {"a": lambda: seen.append(gc.isenabled())},
+            plan_schedule("a", rounds=3, warmup_rounds=1, seed=0),
+            clock=clock,
+        )
         assert gc.isenabled() is enabled
     finally:
         gc.enable()
@@ -95,6 +100,7 @@ def test_garbage_collection_is_off_while_measuring_and_then_as_before(clock, ena
 def test_an_arm_that_fails_passes_its_error_on_and_garbage_collection_comes_back(clock):
     def fail():
         raise KeyError("arm")
+
     with pytest.raises(KeyError):
         measure({"a": fail}, plan_schedule("a", rounds=1, warmup_rounds=0, seed=0), clock=clock)
     assert gc.isenabled()
@@ -105,13 +111,17 @@ def test_progress_is_stepped_once_a_round(clock):
         def track(self, label, total):
             self.label, self.total, self.steps = label, total, []
             return self
+
         def __enter__(self):
             return self.steps.append
+
         def __exit__(self, *_):
             return None
+
     progress = Counting()
-    measure({"a": clock.arm("a", 1)}, plan_schedule("a", rounds=4, warmup_rounds=2, seed=0), clock=clock,
-            progress=progress)
+    measure(
+        {"a": clock.arm("a", 1)}, plan_schedule("a", rounds=4, warmup_rounds=2, seed=0), clock=clock, progress=progress
+    )
     assert (progress.label, progress.total, progress.steps) == ("timing", 6, [1] * 6)
 
 
@@ -132,11 +142,22 @@ def test_samples_survive_json(clock):
     assert Samples.from_json(value).to_json() == samples.to_json()
 
 
-@pytest.mark.parametrize("change", [
-    {"schema_version": 2}, {"elapsed_ns": [[1, 2]]}, {"elapsed_ns": [[1.5, 2]] * 6}, {"elapsed_ns": [[-1, 2]] * 6},
-    {"order": [[0, 0]] * 6}, {"arms": None}, {"seed": "x"}, {"elapsed_ns": [[1], [1, 2]]}, {"elapsed_ns": "none"},
-    {"calls_per_sample": 0}, {"elapsed_ns": [[10**30, 1]] * 6},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema_version": 2},
+        {"elapsed_ns": [[1, 2]]},
+        {"elapsed_ns": [[1.5, 2]] * 6},
+        {"elapsed_ns": [[-1, 2]] * 6},
+        {"order": [[0, 0]] * 6},
+        {"arms": None},
+        {"seed": "x"},
+        {"elapsed_ns": [[1], [1, 2]]},
+        {"elapsed_ns": "none"},
+        {"calls_per_sample": 0},
+        {"elapsed_ns": [[10**30, 1]] * 6},
+    ],
+)
 def test_json_that_is_no_samples_is_refused(change):
     schedule = plan_schedule("ab", rounds=6, warmup_rounds=0, seed=9)
     value = measure({"a": int, "b": int}, schedule).to_json()

@@ -34,15 +34,18 @@ def test_each_arm_stands_first_about_as_often():
     assert 900 < first.sum() < 1100
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"rounds": 0}, "0 rounds is outside 1..1000000"),
-    ({"rounds": 1_000_001}, "1000001 rounds is outside"),
-    ({"warmup_rounds": -1}, "-1 warm-up rounds is outside 0..1000000"),
-    ({"calls_per_sample": 0}, "0 calls per sample is outside 1..1000000"),
-    ({"seed": -1}, "the seed -1 is negative"),
-    ({"arms": []}, "are none, or not all different"),
-    ({"arms": ["a", "a"]}, "are none, or not all different"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rounds": 0}, "0 rounds is outside 1..1000000"),
+        ({"rounds": 1_000_001}, "1000001 rounds is outside"),
+        ({"warmup_rounds": -1}, "-1 warm-up rounds is outside 0..1000000"),
+        ({"calls_per_sample": 0}, "0 calls per sample is outside 1..1000000"),
+        ({"seed": -1}, "the seed -1 is negative"),
+        ({"arms": []}, "are none, or not all different"),
+        ({"arms": ["a", "a"]}, "are none, or not all different"),
+    ],
+)
 def test_a_schedule_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(UsageError, match=message):
         plan_schedule(**{"arms": ["a", "b"], "rounds": 5, "warmup_rounds": 1, "seed": 0, **change})

@@ -34,8 +34,9 @@ def test_an_arm_against_itself_is_exactly_1():
 
 def test_drift_that_doubles_every_time_cancels_because_pairs_are_adjacent():
     drift = np.exp2(np.arange(12))
-    found = paired_ratio(samples_of(np.stack([1000 * drift, 1500 * drift], axis=1)), base="base", variant="variant",
-                         seed=0)
+    found = paired_ratio(
+        samples_of(np.stack([1000 * drift, 1500 * drift], axis=1)), base="base", variant="variant", seed=0
+    )
     assert (found.point, found.low, found.high) == pytest.approx((1.5, 1.5, 1.5), rel=1e-12)
 
 
@@ -45,9 +46,14 @@ def test_slow_drift_of_a_fake_machine_cancels_through_the_whole_pipeline():
     def arm(cost_ns):
         def call():
             now[0] += int(cost_ns * (1 + now[0] / 1e9))
+
         return call
-    samples = measure({"base": arm(1_000_000), "variant": arm(800_000)},
-                      plan_schedule(["base", "variant"], rounds=400, warmup_rounds=5, seed=1), clock=lambda: now[0])
+
+    samples = measure(
+        {"base": arm(1_000_000), "variant": arm(800_000)},
+        plan_schedule(["base", "variant"], rounds=400, warmup_rounds=5, seed=1),
+        clock=lambda: now[0],
+    )
     assert samples.of("base")[-1] > 1.5 * samples.of("base")[0]
     found = paired_ratio(samples, base="base", variant="variant", seed=2)
     drift_within_a_round = 1.8e-3

@@ -37,9 +37,15 @@ class Fidelity:
     def to_json(self) -> dict[str, Any]:
         """Return strict JSON: an infinite `sqnr_db` is the string "inf" or "-inf", a missing figure null."""
         sqnr = str(self.sqnr_db) if self.sqnr_db is not None and isinf(self.sqnr_db) else self.sqnr_db
-        return {"elements": self.elements, "excluded": self.excluded, "sqnr_db": sqnr,
-                "max_abs_error": self.max_abs_error, "cosine": self.cosine, "top1_agreement": self.top1_agreement,
-                "note": self.note}
+        return {
+            "elements": self.elements,
+            "excluded": self.excluded,
+            "sqnr_db": sqnr,
+            "max_abs_error": self.max_abs_error,
+            "cosine": self.cosine,
+            "top1_agreement": self.top1_agreement,
+            "note": self.note,
+        }
 
 
 def fidelity(reference: NDArray[Any], variant: NDArray[Any]) -> Fidelity:
@@ -67,16 +73,32 @@ def fidelity(reference: NDArray[Any], variant: NDArray[Any]) -> Fidelity:
     excluded = int(before.size - finite.sum())
     note = f"{excluded} of {before.size} elements are the same NaN or infinity on both sides" if excluded else None
     before, after = before[finite], after[finite]
-    return Fidelity(elements=before.size, excluded=excluded, sqnr_db=_sqnr_db(before, after),
-                    max_abs_error=float(np.abs(after - before).max()), cosine=_cosine(before, after),
-                    top1_agreement=agreement, note=note)
+    return Fidelity(
+        elements=before.size,
+        excluded=excluded,
+        sqnr_db=_sqnr_db(before, after),
+        max_abs_error=float(np.abs(after - before).max()),
+        cosine=_cosine(before, after),
+        top1_agreement=agreement,
+        note=note,
+    )
 
 
 def _without_figures(elements: int, same: int, differing: int) -> Fidelity:
-    note = (f"{differing} of {elements} elements are NaN or infinite on one side, or differently on the two"
-            if differing else f"all {elements} elements are the same NaN or infinity on both sides")
-    return Fidelity(elements=elements - same, excluded=same, sqnr_db=None, max_abs_error=None, cosine=None,
-                    top1_agreement=None, note=note)
+    note = (
+        f"{differing} of {elements} elements are NaN or infinite on one side, or differently on the two"
+        if differing
+        else f"all {elements} elements are the same NaN or infinity on both sides"
+    )
+    return Fidelity(
+        elements=elements - same,
+        excluded=same,
+        sqnr_db=None,
+        max_abs_error=None,
+        cosine=None,
+        top1_agreement=None,
+        note=note,
+    )
 
 
 def _as_float64(values: NDArray[Any], what: str) -> NDArray[np.float64]:

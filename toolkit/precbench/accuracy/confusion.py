@@ -33,8 +33,14 @@ class ClassScore:
 
     def to_json(self) -> dict[str, Any]:
         """Return counts and shares; an undefined share is null."""
-        return {"index": self.index, "images": self.images, "predicted": self.predicted, "correct": self.correct,
-                "recall": self.recall, "precision": self.precision}
+        return {
+            "index": self.index,
+            "images": self.images,
+            "predicted": self.predicted,
+            "correct": self.correct,
+            "recall": self.recall,
+            "precision": self.precision,
+        }
 
 
 def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
@@ -61,7 +67,6 @@ def per_class(matrix: NDArray[np.int64]) -> tuple[ClassScore, ...]:
     """Return each class's recall and precision from a confusion matrix (rows = true class)."""
     images, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     return tuple(
-        ClassScore(index=index, images=int(images[index]), predicted=int(predicted[index]),
-                   correct=int(correct[index]))
+        ClassScore(index=index, images=int(images[index]), predicted=int(predicted[index]), correct=int(correct[index]))
         for index in range(len(matrix))
     )

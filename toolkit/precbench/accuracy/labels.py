@@ -24,8 +24,10 @@ def check_classes(values: NDArray[Any], classes: int | None = None, *, what: str
     """
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
-        raise DataError(f"the {what} have the shape {list(array.shape)}, not one value per image",
-                        "give a one-dimensional array of class indices, at least one")
+        raise DataError(
+            f"the {what} have the shape {list(array.shape)}, not one value per image",
+            "give a one-dimensional array of class indices, at least one",
+        )
     if array.dtype.kind not in "iu":
         raise DataError(f"the {what} are {array.dtype}, not integers", "give class indices, 0 for the first class")
     _check_range(array, classes, what)
@@ -39,8 +41,10 @@ def check_paired(first: NDArray[Any], second: NDArray[Any], *, names: tuple[str,
         DataError: the lengths differ.
     """
     if len(first) != len(second):
-        raise DataError(f"there are {len(first)} {names[0]} and {len(second)} {names[1]}",
-                        "give both for the same images, in the same order")
+        raise DataError(
+            f"there are {len(first)} {names[0]} and {len(second)} {names[1]}",
+            "give both for the same images, in the same order",
+        )
 
 
 def top_classes(scores: NDArray[Any]) -> NDArray[np.int64]:
@@ -57,12 +61,16 @@ def top_classes(scores: NDArray[Any]) -> NDArray[np.int64]:
     """
     array = np.asarray(scores)
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiub":
-        raise DataError(f"scores of shape {list(array.shape)} and type {array.dtype} are no classifier's",
-                        "give one row per image and one column per class, or compare outputs by fidelity")
+        raise DataError(
+            f"scores of shape {list(array.shape)} and type {array.dtype} are no classifier's",
+            "give one row per image and one column per class, or compare outputs by fidelity",
+        )
     broken = np.flatnonzero(np.isnan(array).any(axis=1)) if array.dtype.kind == "f" else np.empty(0)
     if broken.size:
-        raise DataError(f"{broken.size} of {len(array)} images have NaN scores, the first is image {broken[0]}",
-                        "the model computes no class there: look at its weights with precbench inspect")
+        raise DataError(
+            f"{broken.size} of {len(array)} images have NaN scores, the first is image {broken[0]}",
+            "the model computes no class there: look at its weights with precbench inspect",
+        )
     top: NDArray[np.int64] = array.argmax(axis=1).astype(np.int64)
     return top
 
@@ -73,5 +81,7 @@ def _check_range(array: NDArray[Any], classes: int | None, what: str) -> None:
         return
     index = int(np.argmax(outside))
     limit = "negative" if classes is None else f"outside the classes 0..{classes - 1}"
-    raise DataError(f"the {what} hold {array[index]} at index {index}, which is {limit}",
-                    "number the classes from 0, as the model's outputs are numbered")
+    raise DataError(
+        f"the {what} hold {array[index]} at index {index}, which is {limit}",
+        "number the classes from 0, as the model's outputs are numbered",
+    )

@@ -48,15 +48,22 @@ class Flips:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
-        return {"gained": self.gained, "lost": self.lost, "changed": self.changed, "total": self.total,
-                "reference_correct": self.reference_correct, "variant_correct": self.variant_correct,
-                "p_value": self.p_value, "difference_points": self.difference_points,
-                "low_points": self.low_points, "high_points": self.high_points, "level": self.level}
+        return {
+            "gained": self.gained,
+            "lost": self.lost,
+            "changed": self.changed,
+            "total": self.total,
+            "reference_correct": self.reference_correct,
+            "variant_correct": self.variant_correct,
+            "p_value": self.p_value,
+            "difference_points": self.difference_points,
+            "low_points": self.low_points,
+            "high_points": self.high_points,
+            "level": self.level,
+        }
 
 
-def flips(
-    reference: NDArray[Any], variant: NDArray[Any], labels: NDArray[Any], *, level: float = 0.95
-) -> Flips:
+def flips(reference: NDArray[Any], variant: NDArray[Any], labels: NDArray[Any], *, level: float = 0.95) -> Flips:
     """Count the flips between two models' predictions; swapping the models swaps gained with lost, p stays.
 
     Only the images that flip say anything about the difference; that is why the test is McNemar's, in its exact
@@ -83,11 +90,20 @@ def flips(
     was_right, is_right = before == truth, after == truth
     gained, lost = int((~was_right & is_right).sum()), int((was_right & ~is_right).sum())
     both = int((was_right & is_right).sum())
-    interval = newcombe_interval(both=both, first_only=lost, second_only=gained,
-                                 neither=len(truth) - both - lost - gained, level=level)
-    return Flips(gained=gained, lost=lost, changed=int((before != after).sum()), total=len(truth),
-                 reference_correct=both + lost, p_value=_mcnemar(gained, lost), low_points=100 * interval.low,
-                 high_points=100 * interval.high, level=level)
+    interval = newcombe_interval(
+        both=both, first_only=lost, second_only=gained, neither=len(truth) - both - lost - gained, level=level
+    )
+    return Flips(
+        gained=gained,
+        lost=lost,
+        changed=int((before != after).sum()),
+        total=len(truth),
+        reference_correct=both + lost,
+        p_value=_mcnemar(gained, lost),
+        low_points=100 * interval.low,
+        high_points=100 * interval.high,
+        level=level,
+    )
 
 
 def _mcnemar(gained: int, lost: int) -> float:

@@ -37,8 +37,14 @@ class Accuracy:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers; fractions in 0..1."""
-        return {"correct": self.correct, "total": self.total, "fraction": self.fraction,
-                "low": self.low, "high": self.high, "level": self.level}
+        return {
+            "correct": self.correct,
+            "total": self.total,
+            "fraction": self.fraction,
+            "low": self.low,
+            "high": self.high,
+            "level": self.level,
+        }
 
 
 def accuracy_of(labels: NDArray[Any], predicted: NDArray[Any], *, level: float = 0.95) -> Accuracy:
@@ -104,7 +110,7 @@ def newcombe_interval(*, both: int, first_only: int, second_only: int, neither: 
 
 
 def _correlation(both: int, first_only: int, second_only: int, neither: int) -> float:
-    margins = ((both + first_only) * (second_only + neither) * (both + second_only) * (first_only + neither))
+    margins = (both + first_only) * (second_only + neither) * (both + second_only) * (first_only + neither)
     if margins == 0:
         return 0.0
     product = both * neither - first_only * second_only

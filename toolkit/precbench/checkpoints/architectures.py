@@ -51,8 +51,10 @@ def build(
     try:
         model = make(input_shape=(input_size, input_size, 3), weights=None, classes=classes, **options)
     except ValueError as error:
-        raise UsageError(f"{name} cannot be built for {input_size} x {input_size} pixels and alpha {alpha}: {error}",
-                         "choose a larger input size, or another architecture") from error
+        raise UsageError(
+            f"{name} cannot be built for {input_size} x {input_size} pixels and alpha {alpha}: {error}",
+            "choose a larger input size, or another architecture",
+        ) from error
     if bn_momentum is not None:
         set_bn_momentum(model, bn_momentum)
     return model
@@ -97,7 +99,9 @@ def _check(classes: int, alpha: float, bn_momentum: float | None, seed: int) -> 
     if not alpha > 0:
         raise UsageError(f"alpha is {alpha}; it must be over 0", "choose a width such as 0.35, 0.5 or 1.0")
     if bn_momentum is not None and not 0 < bn_momentum < 1:
-        raise UsageError(f"the momentum of batch normalisation is {bn_momentum}; it must lie between 0 and 1",
-                         "choose 0.9 for a small data set, 0.99 for a large one")
+        raise UsageError(
+            f"the momentum of batch normalisation is {bn_momentum}; it must lie between 0 and 1",
+            "choose 0.9 for a small data set, 0.99 for a large one",
+        )
     if not 0 <= seed < 2**32:
         raise UsageError(f"the seed {seed} is outside 0 to {2**32 - 1}", "choose a seed in that range")

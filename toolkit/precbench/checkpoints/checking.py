@@ -58,8 +58,10 @@ def check_export(model: Any, onnx_path: Path, inputs: Mapping[str, NDArray[Any]]
     arrays = _by_position(model, inputs)
     expected = _run_keras(model, arrays)
     if not all(np.isfinite(output).all() for output in expected):
-        raise ModelError("the Keras model's own outputs hold NaN or infinity for the check inputs",
-                         "check the model's weights, or give other check inputs")
+        raise ModelError(
+            "the Keras model's own outputs hold NaN or infinity for the check inputs",
+            "check the model's weights, or give other check inputs",
+        )
     actual = _run_onnx(onnx_path, dict(zip(keras_names(model.inputs), arrays, strict=True)), _batch(model))
     errors = [_error_relative(one, other) for one, other in zip(expected, actual, strict=True)]
     return ExportCheck(max_error_relative=max(errors), top1_same=_top1_same(expected, actual), images=len(arrays[0]))
@@ -81,24 +83,30 @@ def _by_position(model: Any, inputs: Mapping[str, NDArray[Any]] | NDArray[Any]) 
     names = keras_names(model.inputs)
     by_name = dict(inputs) if isinstance(inputs, Mapping) else {names[0]: inputs}
     if by_name.keys() != set(names):
-        raise DataError(f"the check inputs are {', '.join(sorted(by_name)) or 'none'}; the model's are "
-                        f"{', '.join(names)}", "give one array for each input of the model, by its name")
+        raise DataError(
+            f"the check inputs are {', '.join(sorted(by_name)) or 'none'}; the model's are {', '.join(names)}",
+            "give one array for each input of the model, by its name",
+        )
     arrays = [np.asarray(by_name[name]) for name in names]
     shapes = ", ".join(str(array.shape) for array in arrays)
     if any(array.ndim == 0 or len(array) != len(arrays[0]) or len(array) == 0 for array in arrays):
-        raise DataError(f"the check inputs have the shapes {shapes}",
-                        "give every input the same number of images, at least one")
+        raise DataError(
+            f"the check inputs have the shapes {shapes}", "give every input the same number of images, at least one"
+        )
     wanted = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
     if not all(_fits(array, tensor) for array, tensor in zip(arrays, model.inputs, strict=True)):
-        raise DataError(f"the check inputs have the shapes {shapes}; the model wants {wanted}",
-                        "give images of the model's size, channels last, as float32")
+        raise DataError(
+            f"the check inputs have the shapes {shapes}; the model wants {wanted}",
+            "give images of the model's size, channels last, as float32",
+        )
     return [array.astype(tensor.dtype) for array, tensor in zip(arrays, model.inputs, strict=True)]
 
 
 def _fits(array: NDArray[Any], tensor: Any) -> bool:
     """Whether an array has the sizes that the model declares; the batch is cut later."""
     return array.ndim == len(tensor.shape) and all(
-        wanted is None or size == wanted for size, wanted in zip(array.shape[1:], tensor.shape[1:], strict=True))
+        wanted is None or size == wanted for size, wanted in zip(array.shape[1:], tensor.shape[1:], strict=True)
+    )
 
 
 def _run_keras(model: Any, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -107,7 +115,7 @@ def _run_keras(model: Any, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
     pieces = []
     with tensorflow.device("/cpu:0"):  # a GPU would compute in TF32
         for start in range(0, len(arrays[0]), batch):
-            rows = [tensorflow.constant(array[start:start + batch]) for array in arrays]
+            rows = [tensorflow.constant(array[start : start + batch]) for array in arrays]
             outputs = model(keras.tree.pack_sequence_as(input_structure(model), rows), training=False)
             pieces.append([np.asarray(output) for output in keras.tree.flatten(outputs)])
     return [np.concatenate(output) for output in zip(*pieces, strict=True)]

@@ -21,8 +21,12 @@ _KERAS_2_13_LAYERS = "_layer_checkpoint_dependencies"
 _ATTENTION_PARTS = ("query_dense", "key_dense", "value_dense", "output_dense")
 _KERNEL_AND_BIAS = ("kernel", "bias")
 _VARIABLES_BY_CLASS = {
-    **{f"{kind}conv{rank}d{suffix}": _KERNEL_AND_BIAS
-       for kind in ("", "depthwise_") for rank in (1, 2, 3) for suffix in ("", "_transpose")},
+    **{
+        f"{kind}conv{rank}d{suffix}": _KERNEL_AND_BIAS
+        for kind in ("", "depthwise_")
+        for rank in (1, 2, 3)
+        for suffix in ("", "_transpose")
+    },
     **{f"separable_conv{rank}d": ("depthwise_kernel", "pointwise_kernel", "bias") for rank in (1, 2)},
     "recurrent_cell": ("kernel", "recurrent_kernel", "bias"),
     "dense": _KERNEL_AND_BIAS,
@@ -31,8 +35,14 @@ _VARIABLES_BY_CLASS = {
     "normalization": ("mean", "variance", "count"),
     "p_re_lu": ("alpha",),
 }
-_KERAS_1_SUFFIXES = {"W": "kernel", "b": "bias", "gamma": "gamma", "beta": "beta", "running_mean": "moving_mean",
-                     "running_std": "moving_variance"}
+_KERAS_1_SUFFIXES = {
+    "W": "kernel",
+    "b": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",
+}
 _KERAS_1_NAME = re.compile(rf"(?:^|_)({'|'.join(_KERAS_1_SUFFIXES)})(?:_\d+)?$")
 _ARCHITECTURE_REMEDY = "give the architecture JSON with it, or round the .keras file"
 
@@ -115,8 +125,10 @@ def _find(file: Any, held: Mapping[str, Any], weights: WeightsFile, architecture
             return list(_find_legacy(group, prefix, names, held, weights.source))
     numbered = [path for path in held if re.search(r"(^|/)vars/\d+$", path) and not path.startswith("optimizer/")]
     if not numbered:
-        raise ModelError(f"{weights.source} is HDF5 but holds no Keras weights",
-                         "name a file that Keras saved: weights or a whole model")
+        raise ModelError(
+            f"{weights.source} is HDF5 but holds no Keras weights",
+            "name a file that Keras saved: weights or a whole model",
+        )
     config = weights.config if architecture is None else _read_architecture(architecture)
     layers = {} if config is None else dict(_layers_of(config, ""))
     places = {place: number for number, place in enumerate(layers)}
@@ -138,8 +150,10 @@ def _find_legacy(
         for name in names:
             path = f"{prefix}{layer}/{name}"
             if path not in held:
-                raise ModelError(f"{source} lists the variable {name} of {layer}, but holds no values of it",
-                                 "the file is damaged: copy or save it again")
+                raise ModelError(
+                    f"{source} lists the variable {name} of {layer}, but holds no values of it",
+                    "the file is damaged: copy or save it again",
+                )
             yield _legacy_variable(path, layer, name, names)
 
 
@@ -148,12 +162,17 @@ def _legacy_variable(path: str, group: str, name: str, siblings: Sequence[str]) 
     variable = _legacy_word(parts[-1], siblings)
     owners = parts[:-1]
     if group in owners:
-        layer = "/".join(owners[owners.index(group):])
+        layer = "/".join(owners[owners.index(group) :])
     elif not owners or _is_numbered_twin(owners, group):
         layer = group
     else:
-        return _Found(path=path, layer="/".join(owners), variable=variable, owners=(group,),
-                      batch_norm=_has_statistics(siblings, "/".join(owners)))
+        return _Found(
+            path=path,
+            layer="/".join(owners),
+            variable=variable,
+            owners=(group,),
+            batch_norm=_has_statistics(siblings, "/".join(owners)),
+        )
     return _Found(path=path, layer=layer, variable=variable, batch_norm=_has_statistics(siblings, "/".join(owners)))
 
 
@@ -187,9 +206,13 @@ def _find_numbered(file: Any, path: str, source: Path, layers: Mapping[str, _Lay
     class_name = _class_name(segments, layer)
     variable = _numbered_word(class_name, int(number), len(file[f"{location}/vars"]), layer)
     models = [position for position, segment in enumerate(segments[:-1]) if _is_functional(segment)]
-    return _Found(path=path, layer="/".join(name for position, name in enumerate(names) if position not in models),
-                  variable=variable, owners=tuple(names[position] for position in models),
-                  batch_norm=class_name == "batch_normalization")
+    return _Found(
+        path=path,
+        layer="/".join(name for position, name in enumerate(names) if position not in models),
+        variable=variable,
+        owners=tuple(names[position] for position in models),
+        batch_norm=class_name == "batch_normalization",
+    )
 
 
 def _places(location: str) -> list[str]:
@@ -210,14 +233,17 @@ def _layer_name(file: Any, place: str, source: Path, layers: Mapping[str, _Layer
     recorded = None if group is None else group.attrs.get("name")
     if current in layers:
         if recorded is not None and recorded != layers[current].name:
-            raise ModelError(f"{source} calls {place} {recorded}, the architecture {layers[current].name}",
-                             "give the architecture that belongs to these weights")
+            raise ModelError(
+                f"{source} calls {place} {recorded}, the architecture {layers[current].name}",
+                "give the architecture that belongs to these weights",
+            )
         return layers[current].name
     if recorded is not None:
         return str(recorded)
     if current.startswith("layers/") and current.count("/") == 1:
-        raise ModelError(f"{source} records no name for {place}: a version of Keras wrote it that did not",
-                         _ARCHITECTURE_REMEDY)
+        raise ModelError(
+            f"{source} records no name for {place}: a version of Keras wrote it that did not", _ARCHITECTURE_REMEDY
+        )
     return place.rpartition("/")[2]
 
 
@@ -317,8 +343,9 @@ def _names(found: Sequence[_Found]) -> list[str]:
     """Return each variable's path; where two share one, with the nested model in front, or where it is held."""
     plain = [f"{item.layer}/{item.variable}" if item.layer else item.variable for item in found]
     counts = Counter(plain)
-    longer = ["/".join([*item.owners, name]) if counts[name] > 1 else name
-              for item, name in zip(found, plain, strict=True)]
+    longer = [
+        "/".join([*item.owners, name]) if counts[name] > 1 else name for item, name in zip(found, plain, strict=True)
+    ]
     again = Counter(longer)
     return [item.path if again[name] > 1 else name for item, name in zip(found, longer, strict=True)]
 
@@ -327,8 +354,9 @@ def _describe(item: _Found, name: str, dataset: Any) -> CheckpointVariable:
     bfloat16 = dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16")
     dtype = "empty" if dataset.shape is None else "bfloat16" if bfloat16 else str(dataset.dtype.name)
     layer = name.removesuffix(f"/{item.variable}")
-    return CheckpointVariable(name=name, layer=layer, dataset_path=item.path, shape=tuple(dataset.shape or ()),
-                              dtype=dtype, role=_role(item))
+    return CheckpointVariable(
+        name=name, layer=layer, dataset_path=item.path, shape=tuple(dataset.shape or ()), dtype=dtype, role=_role(item)
+    )
 
 
 def _role(item: _Found) -> str:

@@ -14,8 +14,9 @@ from precbench.checkpoints.tracing import Trace
 from precbench.checkpoints.variables import NamedVariable
 
 
-def tidy(converted: onnx.ModelProto, trace: Trace, tags: Sequence[TaggedVariable],
-         variables: Sequence[NamedVariable]) -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
+def tidy(
+    converted: onnx.ModelProto, trace: Trace, tags: Sequence[TaggedVariable], variables: Sequence[NamedVariable]
+) -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
     """Return a converted model with its variables' values and readable names.
 
     Every variable that the graph uses is one initializer, named by its path and laid out as its uses need it; where
@@ -56,8 +57,9 @@ def _domains(model: ir.Model) -> set[str]:
     return {"", *(node.domain for node in model.graph.all_nodes())}
 
 
-def _restore_variables(graph: ir.Graph, tags: Sequence[TaggedVariable],
-                       variables: Sequence[NamedVariable]) -> dict[str, tuple[int, ...]]:
+def _restore_variables(
+    graph: ir.Graph, tags: Sequence[TaggedVariable], variables: Sequence[NamedVariable]
+) -> dict[str, tuple[int, ...]]:
     uses: dict[int, dict[Layout, list[ir.Value]]] = defaultdict(lambda: defaultdict(list))
     for position, value in enumerate(list(graph.initializers.values())):
         layout = None if value.const_value is None else read_layout(value.const_value.numpy(), tags)
@@ -73,8 +75,9 @@ def _restore(graph: ir.Graph, variable: NamedVariable, uses: Mapping[Layout, lis
     """Add the variable's initializer and lead its uses to it; return its permutation."""
     keras = Layout(index=-1, permutation=tuple(range(len(variable.shape))), shape=variable.shape)
     main = next(iter(uses)) if len(uses) == 1 else keras
-    value = _add_initializer(graph, variable.path,
-                             np.transpose(variable.values(), main.permutation).reshape(main.shape))
+    value = _add_initializer(
+        graph, variable.path, np.transpose(variable.values(), main.permutation).reshape(main.shape)
+    )
     for layout, stand_ins in uses.items():
         source = value if len(uses) == 1 else _laid_out(graph, variable, value, layout)
         for stand_in in stand_ins:
@@ -85,8 +88,9 @@ def _restore(graph: ir.Graph, variable: NamedVariable, uses: Mapping[Layout, lis
 def _laid_out(graph: ir.Graph, variable: NamedVariable, value: ir.Value, layout: Layout) -> ir.Value:
     """Add the nodes that make one layout out of Keras's."""
     if not layout.unchanged:
-        value = _insert_first(graph, variable, ir.Node(
-            "", "Transpose", [value], [ir.AttrInt64s("perm", list(layout.permutation))]))
+        value = _insert_first(
+            graph, variable, ir.Node("", "Transpose", [value], [ir.AttrInt64s("perm", list(layout.permutation))])
+        )
     if tuple(variable.shape[axis] for axis in layout.permutation) != layout.shape:
         shape = _add_initializer(graph, f"__shape_{len(graph.initializers)}", np.array(layout.shape, np.int64))
         value = _insert_first(graph, variable, ir.Node("", "Reshape", [value, shape]))
@@ -203,5 +207,9 @@ def _forget_inner_shapes(graph: ir.Graph) -> None:
 def _name_dimensions(graph: ir.Graph) -> None:
     for value in (*graph.inputs, *graph.outputs):
         if value.shape is not None:
-            value.shape = ir.Shape([size if isinstance(size, int) else "batch" if axis == 0 else f"{value.name}_{axis}"
-                                    for axis, size in enumerate(value.shape)])
+            value.shape = ir.Shape(
+                [
+                    size if isinstance(size, int) else "batch" if axis == 0 else f"{value.name}_{axis}"
+                    for axis, size in enumerate(value.shape)
+                ]
+            )

@@ -33,8 +33,10 @@ def convert(trace: Trace, variables: Sequence[TaggedVariable]) -> onnx.ModelProt
         try:
             graph = _to_graph(trace)
         except Exception as error:  # tf2onnx raises whatever its handlers ran into
-            raise ModelError(f"tf2onnx cannot convert the model ({type(error).__name__}: {error})",
-                             "replace the layer that it names by one that ONNX has") from error
+            raise ModelError(
+                f"tf2onnx cannot convert the model ({type(error).__name__}: {error})",
+                "replace the layer that it names by one that ONNX has",
+            ) from error
         _check_operations(graph)
         _settle_reshapes(graph)
         for port, variable in zip(trace.variables, variables, strict=True):
@@ -63,13 +65,19 @@ def _to_graph(trace: Trace) -> Any:
 
 def _check_operations(graph: Any) -> None:
     known = {"Const", "ConstV2", "Placeholder", "PlaceholderWithDefault", "PlaceholderV2", "NextIteration"}
-    unknown = sorted({node.type for node in graph.get_nodes()
-                      if node.domain in ("", "ai.onnx") and node.type not in known
-                      and not onnx.defs.has(node.type, OPSET, "")}
-                     | {node.type for node in graph.get_nodes() if node.domain not in ("", "ai.onnx")})
+    unknown = sorted(
+        {
+            node.type
+            for node in graph.get_nodes()
+            if node.domain in ("", "ai.onnx") and node.type not in known and not onnx.defs.has(node.type, OPSET, "")
+        }
+        | {node.type for node in graph.get_nodes() if node.domain not in ("", "ai.onnx")}
+    )
     if unknown:
-        raise ModelError(f"the model uses operations that ONNX does not have: {', '.join(unknown)}",
-                         "replace the layers that use them, or take them out of the model")
+        raise ModelError(
+            f"the model uses operations that ONNX does not have: {', '.join(unknown)}",
+            "replace the layers that use them, or take them out of the model",
+        )
 
 
 def _settle_reshapes(graph: Any) -> None:
@@ -88,8 +96,10 @@ def _is_used(graph: Any, tensor: str) -> bool:
 def _check_float32(graph: Any, port: Port) -> None:
     dtype = onnx.TensorProto.DataType.Name(graph.get_dtype(port.tensor)).lower()
     if dtype != "float":
-        raise ModelError(f"variable {port.name!r} is {dtype}; only float32 models are exported",
-                         "rebuild the model under the float32 policy and load the weights into it")
+        raise ModelError(
+            f"variable {port.name!r} is {dtype}; only float32 models are exported",
+            "rebuild the model under the float32 policy and load the weights into it",
+        )
 
 
 def _put_constant(graph: Any, tensor: str, values: Callable[[], NDArray[Any]]) -> None:

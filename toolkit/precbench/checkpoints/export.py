@@ -24,15 +24,27 @@ from precbench.errors import ModelError
 from precbench.files import write_atomically
 from precbench.graph.metadata import InitializerOrigin, ModelMetadata, assign_groups, write_metadata
 
-__all__ = ["ERROR_LIMIT", "ExportCheck", "check_export", "export_model", "export_to_file", "seeded_check_inputs",
-           "unused_variables"]
+__all__ = [
+    "ERROR_LIMIT",
+    "ExportCheck",
+    "check_export",
+    "export_model",
+    "export_to_file",
+    "seeded_check_inputs",
+    "unused_variables",
+]
 
 MAX_WEIGHT_BYTES = 2_000_000_000  # protobuf ends at 2**31 - 1 bytes for the whole file
 
 
-def export_model(model: Any, *, source: Mapping[str, str] | None = None,
-                 preprocessing: Mapping[str, Any] | None = None, class_names: Sequence[str] = (),
-                 groups: Mapping[str, Sequence[str]] | None = None) -> onnx.ModelProto:
+def export_model(
+    model: Any,
+    *,
+    source: Mapping[str, str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> onnx.ModelProto:
     """Return the inference graph of a Keras model as ONNX, with precbench's metadata.
 
     The laws: every variable that inference uses is one initializer, named by its Keras path; transposing the Keras
@@ -59,20 +71,30 @@ def export_model(model: Any, *, source: Mapping[str, str] | None = None,
     exported, permutations = tidy(convert(trace, tags), trace, tags, variables)
     exported.graph.name = model.name
     exported.producer_name, exported.producer_version = "precbench", __version__
-    write_metadata(exported, ModelMetadata(
-        versions=_versions(),
-        source=dict(source or {}),
-        preprocessing=preprocessing,
-        class_names=tuple(class_names),
-        groups={group: tuple(patterns) for group, patterns in (groups or {}).items()},
-        initializers=_origins(variables, permutations, groups or {}),
-    ))
+    write_metadata(
+        exported,
+        ModelMetadata(
+            versions=_versions(),
+            source=dict(source or {}),
+            preprocessing=preprocessing,
+            class_names=tuple(class_names),
+            groups={group: tuple(patterns) for group, patterns in (groups or {}).items()},
+            initializers=_origins(variables, permutations, groups or {}),
+        ),
+    )
     return exported
 
 
-def export_to_file(model: Any, path: Path, *, check_inputs: Mapping[str, NDArray[Any]] | NDArray[Any] | None = None,
-                   source: Mapping[str, str] | None = None, preprocessing: Mapping[str, Any] | None = None,
-                   class_names: Sequence[str] = (), groups: Mapping[str, Sequence[str]] | None = None) -> ExportCheck:
+def export_to_file(
+    model: Any,
+    path: Path,
+    *,
+    check_inputs: Mapping[str, NDArray[Any]] | NDArray[Any] | None = None,
+    source: Mapping[str, str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> ExportCheck:
     """Export to a file that is only there when it computes what Keras computes.
 
     The model is written beside `path`, checked there by `onnx.checker` and against Keras, and renamed when it passed.
@@ -100,8 +122,12 @@ def export_to_file(model: Any, path: Path, *, check_inputs: Mapping[str, NDArray
 
     write_atomically(path, write)
     check = checks[0]
-    return ExportCheck(max_error_relative=check.max_error_relative, top1_same=check.top1_same, images=check.images,
-                       left_out=unused_variables(model, exported))
+    return ExportCheck(
+        max_error_relative=check.max_error_relative,
+        top1_same=check.top1_same,
+        images=check.images,
+        left_out=unused_variables(model, exported),
+    )
 
 
 def unused_variables(model: Any, exported: onnx.ModelProto) -> tuple[str, ...]:
@@ -115,26 +141,38 @@ def _checked(model: Any, path: Path, inputs: Mapping[str, NDArray[Any]] | NDArra
     check = check_export(model, path, inputs)
     if not check.accepted:
         classes = " and classes change" if check.top1_same is False else ""
-        raise ModelError("the exported model does not match Keras: outputs differ by "
-                         f"{check.max_error_relative:.2g} of the largest (at most {ERROR_LIMIT:g}){classes}",
-                         "report the model's architecture to precbench; nothing was written")
+        raise ModelError(
+            "the exported model does not match Keras: outputs differ by "
+            f"{check.max_error_relative:.2g} of the largest (at most {ERROR_LIMIT:g}){classes}",
+            "report the model's architecture to precbench; nothing was written",
+        )
     return check
 
 
 def _check_size(variables: Sequence[NamedVariable]) -> None:
     held = sum(4 * int(np.prod(variable.shape, dtype=np.int64)) for variable in variables)
     if held > MAX_WEIGHT_BYTES:
-        raise ModelError(f"the model holds {held:,} bytes of weights; one ONNX file takes at most "
-                         f"{MAX_WEIGHT_BYTES:,}", "export a smaller model, or its parts")
+        raise ModelError(
+            f"the model holds {held:,} bytes of weights; one ONNX file takes at most {MAX_WEIGHT_BYTES:,}",
+            "export a smaller model, or its parts",
+        )
 
 
-def _origins(variables: Sequence[NamedVariable], permutations: Mapping[str, tuple[int, ...]],
-             groups: Mapping[str, Sequence[str]]) -> dict[str, InitializerOrigin]:
+def _origins(
+    variables: Sequence[NamedVariable], permutations: Mapping[str, tuple[int, ...]], groups: Mapping[str, Sequence[str]]
+) -> dict[str, InitializerOrigin]:
     assigned = assign_groups(permutations, groups)
-    return {variable.path: InitializerOrigin(
-                layer=variable.layer, variable=variable.variable, keras_shape=variable.shape,
-                permutation=permutations[variable.path], group=assigned[variable.path])
-            for variable in variables if variable.path in permutations}
+    return {
+        variable.path: InitializerOrigin(
+            layer=variable.layer,
+            variable=variable.variable,
+            keras_shape=variable.shape,
+            permutation=permutations[variable.path],
+            group=assigned[variable.path],
+        )
+        for variable in variables
+        if variable.path in permutations
+    }
 
 
 def _versions() -> dict[str, str]:

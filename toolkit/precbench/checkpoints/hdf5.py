@@ -32,8 +32,9 @@ def open_hdf5(path: Path, *, origin: Path | None = None) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ModelError(f"{named} cannot be read as HDF5; it is truncated or damaged ({error})",
-                         "copy or save the file again") from error
+        raise ModelError(
+            f"{named} cannot be read as HDF5; it is truncated or damaged ({error})", "copy or save the file again"
+        ) from error
     with file:
         try:
             _check_group(h5py, named, file)
@@ -58,8 +59,11 @@ def _check_group(h5py: Any, path: Path, file: Any) -> None:
             elif isinstance(item, h5py.Dataset):
                 held += _checked_bytes(path, item)
         if held > MAX_DATA_BYTES or len(seen) > _MAX_OBJECTS:
-            raise ModelError(f"{path} declares {held:,} bytes in {len(seen):,} objects; at most {MAX_DATA_BYTES:,} "
-                             f"in {_MAX_OBJECTS:,} are read", "give a checkpoint of a network")
+            raise ModelError(
+                f"{path} declares {held:,} bytes in {len(seen):,} objects; at most {MAX_DATA_BYTES:,} "
+                f"in {_MAX_OBJECTS:,} are read",
+                "give a checkpoint of a network",
+            )
 
 
 def _check_link(h5py: Any, path: Path, group: Any, name: str) -> None:
@@ -67,14 +71,18 @@ def _check_link(h5py: Any, path: Path, group: Any, name: str) -> None:
     if isinstance(link, h5py.HardLink):
         return
     kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
-    raise ModelError(f"{path} holds {kind}, {group.name.rstrip('/')}/{name}; what it leads to is not read",
-                     "save the weights with Keras, which writes no links")
+    raise ModelError(
+        f"{path} holds {kind}, {group.name.rstrip('/')}/{name}; what it leads to is not read",
+        "save the weights with Keras, which writes no links",
+    )
 
 
 def _checked_bytes(path: Path, dataset: Any) -> int:
     if dataset.external is not None or dataset.is_virtual:
-        raise ModelError(f"{path} holds {dataset.name}, whose data is in another file; that is not read",
-                         "save the weights with Keras, which keeps them in one file")
+        raise ModelError(
+            f"{path} holds {dataset.name}, whose data is in another file; that is not read",
+            "save the weights with Keras, which keeps them in one file",
+        )
     return int(dataset.nbytes)
 
 

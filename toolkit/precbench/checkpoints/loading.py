@@ -67,8 +67,11 @@ def _check_file(path: Path) -> None:
 
 def _load_pair(path: Path, weights: Path | None) -> Any:
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ModelError(f"{path} is neither a .keras file nor HDF5, and with {path.stat().st_size:,} bytes too large "
-                         "for an architecture", "give a .keras, .h5 or .json file that Keras wrote")
+        raise ModelError(
+            f"{path} is neither a .keras file nor HDF5, and with {path.stat().st_size:,} bytes too large "
+            "for an architecture",
+            "give a .keras, .h5 or .json file that Keras wrote",
+        )
     config = _decoded(path.read_bytes(), path)
     if weights is None:
         safe_config(config, str(path))
@@ -114,8 +117,9 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int, path: Path) -> byte
         raise ModelError(f"{path} is a ZIP file without {name}, so no .keras file", "give a file that model.save wrote")
     size = archive.getinfo(name).file_size
     if size > limit:
-        raise ModelError(f"{path} declares {size:,} bytes for {name}; at most {limit:,} are read",
-                         "give a checkpoint of a network")
+        raise ModelError(
+            f"{path} declares {size:,} bytes for {name}; at most {limit:,} are read", "give a checkpoint of a network"
+        )
     return archive.read(name)
 
 
@@ -138,8 +142,10 @@ def _built(config: Any, path: Path) -> Any:
         except PrecbenchError:
             raise
         except Exception as error:  # Keras raises whatever a constructor ran into
-            raise ModelError(f"{path} is no architecture that Keras {keras.__version__} can build "
-                             f"({_reason(error)})", "save the model again with a newer Keras, as .keras") from error
+            raise ModelError(
+                f"{path} is no architecture that Keras {keras.__version__} can build ({_reason(error)})",
+                "save the model again with a newer Keras, as .keras",
+            ) from error
     if not model.built:
         raise ModelError(f"{path} does not say what input the model takes", "save the model after it was built")
     return model
@@ -147,8 +153,10 @@ def _built(config: Any, path: Path) -> Any:
 
 def _load_weights_file(model: Any, weights: Path, architecture: Path) -> None:
     if _kind(weights) != "hdf5":
-        raise ModelError(f"{weights} is no HDF5 file, so it holds no Keras weights",
-                         "give the .h5 file that model.save_weights wrote")
+        raise ModelError(
+            f"{weights} is no HDF5 file, so it holds no Keras weights",
+            "give the .h5 file that model.save_weights wrote",
+        )
     with open_hdf5(weights) as file:
         _load_opened(model, file, weights, architecture)
 
@@ -169,8 +177,10 @@ def _load_opened(model: Any, file: Any, weights: Path, architecture: Path) -> No
     elif "layers" in file or "_layer_checkpoint_dependencies" in file:
         _load_current(model, file, weights, architecture)
     else:
-        raise ModelError(f"{weights} is an HDF5 file, but Keras wrote no weights to it",
-                         "give the .h5 file that model.save_weights wrote")
+        raise ModelError(
+            f"{weights} is an HDF5 file, but Keras wrote no weights to it",
+            "give the .h5 file that model.save_weights wrote",
+        )
 
 
 def _load_legacy(model: Any, group: Any, weights: Path, architecture: Path) -> None:
@@ -220,15 +230,18 @@ def _named_for_keras(weights: Path, file: Any) -> Iterator[Path]:
 
 def _no_config(path: Path, file: Any) -> ModelError:
     if any(name in file for name in ("layers", "_layer_checkpoint_dependencies")) or "layer_names" in file.attrs:
-        return ModelError(f"{path} holds weights without an architecture",
-                          "give the architecture JSON, and this file as its weights")
+        return ModelError(
+            f"{path} holds weights without an architecture", "give the architecture JSON, and this file as its weights"
+        )
     return ModelError(f"{path} is an HDF5 file, but no Keras model", "give the .h5 file that model.save wrote")
 
 
 def _misfit(weights: Path, architecture: Path, reason: object) -> ModelError:
     whose = "its architecture" if weights == architecture else f"the architecture {architecture}"
-    return ModelError(f"the weights in {weights} do not fit {whose}: {reason}",
-                      "give the weights that were saved from this architecture")
+    return ModelError(
+        f"the weights in {weights} do not fit {whose}: {reason}",
+        "give the weights that were saved from this architecture",
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -38,14 +38,21 @@ def name_everything(graph: ir.Graph, *, ports: Sequence[str], variables: Sequenc
     """
     unique = unique_names([*variables, *_inner_names(graph)])
     wanted: list[tuple[ir.Value, str]] = [
-        (value, unique(name)) for value, name in zip([*graph.inputs, *graph.outputs], ports, strict=True)]
+        (value, unique(name)) for value, name in zip([*graph.inputs, *graph.outputs], ports, strict=True)
+    ]
     given = {id(value) for value, _ in wanted}
     for node, scope in zip(graph, _scopes(graph), strict=True):
         node.name = unique(f"{scope}/{node.op_type}" if scope else node.op_type)
-        wanted += [(value, node.name if position == 0 else unique(f"{node.name}/{position}"))
-                   for position, value in enumerate(node.outputs) if id(value) not in given]
-    wanted += [(value, unique(_constant_name(value))) for name, value in graph.initializers.items()
-               if name not in set(variables) and id(value) not in given]
+        wanted += [
+            (value, node.name if position == 0 else unique(f"{node.name}/{position}"))
+            for position, value in enumerate(node.outputs)
+            if id(value) not in given
+        ]
+    wanted += [
+        (value, unique(_constant_name(value)))
+        for name, value in graph.initializers.items()
+        if name not in set(variables) and id(value) not in given
+    ]
     _rename(wanted)
 
 

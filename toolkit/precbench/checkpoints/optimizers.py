@@ -78,8 +78,11 @@ def _folding_optimizer() -> Any:
             return True
 
         def _is_variable(self, node: Any) -> bool:
-            return (node is not None and node.is_const()
-                    and is_tagged(node.get_tensor_value(as_list=False), self._variables))
+            return (
+                node is not None
+                and node.is_const()
+                and is_tagged(node.get_tensor_value(as_list=False), self._variables)
+            )
 
     return FoldedExceptVariables
 

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,15 @@ from precbench.checkpoints.checkpoint_variables import CheckpointVariable, read_
 from precbench.checkpoints.tensorflow_quietly import import_quietly
 from precbench.checkpoints.weights_file import WeightsFile, open_for_reading, open_weights, replace_weights
 from precbench.errors import ModelError, TargetError
+from precbench.graph import Outcome
 from precbench.grids import check_decimals, round_to_decimals
 
 _ROUNDABLE = ("float16", "float32", "float64")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointOutcome:
-    """What rounding did to one variable.
-
-    Attributes:
-        variable: its name.
-        layer: its layer.
-        decimals: N where it was rounded, None where it was skipped.
-        skipped: why it was not rounded, None where it was.
-        elements: how many it has.
-        changed: how many of them have another value now.
-    """
-
-    variable: str
-    layer: str
-    decimals: int | None
-    skipped: str | None
-    elements: int
-    changed: int
-
-
 def round_checkpoint(
     path: Path, output: Path, decimals: Mapping[str, int], *, architecture: Path | None = None
-) -> tuple[CheckpointOutcome, ...]:
+) -> tuple[Outcome, ...]:
     """Write a copy of a checkpoint in which the named variables are rounded; return one outcome per variable.
 
     The law: the values are `grids.round_to_decimals` of the old ones; every other dataset, attribute and archive
@@ -76,27 +55,35 @@ def _check_names(plan: Mapping[str, int], variables: Sequence[CheckpointVariable
     unknown = sorted(plan.keys() - set(known))
     if unknown:
         nearest = difflib.get_close_matches(unknown[0], known, n=3)
-        raise TargetError(f"{path} has no variable {unknown[0]!r}",
-                          f"the nearest: {', '.join(nearest)}" if nearest else f"it has {', '.join(known[:3])}, …")
+        raise TargetError(
+            f"{path} has no variable {unknown[0]!r}",
+            f"the nearest: {', '.join(nearest)}" if nearest else f"it has {', '.join(known[:3])}, …",
+        )
 
 
 def _round_on_paper(
     weights: WeightsFile, variables: Sequence[CheckpointVariable], plan: Mapping[str, int]
-) -> tuple[CheckpointOutcome, ...]:
+) -> tuple[Outcome, ...]:
     """Find what will change and what cannot be rounded, before anything is written."""
     with open_for_reading(weights) as file:
         return tuple(_outcome(file, variable, plan.get(variable.name), weights.source) for variable in variables)
 
 
-def _outcome(file: Any, variable: CheckpointVariable, decimals: int | None, path: Path) -> CheckpointOutcome:
+def _outcome(file: Any, variable: CheckpointVariable, decimals: int | None, path: Path) -> Outcome:
     skipped, changed = _reason_to_skip(variable, decimals), 0
     if skipped is None and decimals is not None:
         before = _native(file[variable.dataset_path][()])
         _check_finite(before, variable, path)
         changed = int(np.count_nonzero(before != round_to_decimals(before, decimals)))
-    return CheckpointOutcome(
-        variable=variable.name, layer=variable.layer, decimals=decimals if skipped is None else None,
-        skipped=skipped, elements=int(np.prod(variable.shape, dtype=np.int64)), changed=changed)
+    return Outcome(
+        initializer=variable.name,
+        layer=variable.layer,
+        group=None,
+        decimals=decimals if skipped is None else None,
+        skipped=skipped,
+        elements=int(np.prod(variable.shape, dtype=np.int64)),
+        changed=changed,
+    )
 
 
 def _reason_to_skip(variable: CheckpointVariable, decimals: int | None) -> str | None:
@@ -110,8 +97,10 @@ def _reason_to_skip(variable: CheckpointVariable, decimals: int | None) -> str |
 def _check_finite(values: NDArray[Any], variable: CheckpointVariable, path: Path) -> None:
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise ModelError(f"{variable.name} in {path} holds {bad} NaN or infinite values of {values.size}",
-                         "repair the checkpoint, or leave that variable out")
+        raise ModelError(
+            f"{variable.name} in {path} holds {bad} NaN or infinite values of {values.size}",
+            "repair the checkpoint, or leave that variable out",
+        )
 
 
 def _round_in_place(path: Path, variables: Sequence[CheckpointVariable], plan: Mapping[str, int]) -> None:
@@ -128,8 +117,10 @@ def _round_in_place(path: Path, variables: Sequence[CheckpointVariable], plan: M
 
 def _check_kept(values: NDArray[Any], variable: CheckpointVariable, decimals: int) -> None:
     if not np.array_equal(values, round_to_decimals(values, decimals)):
-        raise ModelError(f"the dataset {variable.dataset_path} does not keep the values written to it",
-                         "its HDF5 filter loses bits: save the checkpoint again without it")
+        raise ModelError(
+            f"the dataset {variable.dataset_path} does not keep the values written to it",
+            "its HDF5 filter loses bits: save the checkpoint again without it",
+        )
 
 
 def _native(values: Any) -> NDArray[Any]:

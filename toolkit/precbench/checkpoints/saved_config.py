@@ -12,8 +12,18 @@ from typing import Any
 from precbench.checkpoints.tensorflow_quietly import import_keras, import_quietly
 from precbench.errors import ModelError
 
-_PLAIN = frozenset({"__keras_tensor__", "__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__bytes__",
-                    "__tuple__", "TensorShape"})
+_PLAIN = frozenset(
+    {
+        "__keras_tensor__",
+        "__numpy__",
+        "__tensor__",
+        "__slice__",
+        "__ellipsis__",
+        "__bytes__",
+        "__tuple__",
+        "TensorShape",
+    }
+)
 _RUN_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
 _CALL_BY_NAME = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
 _READ_FILES = frozenset({"StringLookup", "IntegerLookup", "TextVectorization"})
@@ -59,10 +69,16 @@ def safe_config(config: Any, origin: str) -> dict[str, Any]:
     Raises:
         ModelError: it is no Keras model, or holds something that is not Keras's own or would run code.
     """
-    if not isinstance(config, dict) or config.get("class_name") not in _MODELS or \
-            not isinstance(config.get("config"), dict | list):
-        raise _refusal(origin, "is no architecture of a Keras model (a functional or Sequential one)",
-                       "give the JSON that model.to_json() writes, or a whole model")
+    if (
+        not isinstance(config, dict)
+        or config.get("class_name") not in _MODELS
+        or not isinstance(config.get("config"), dict | list)
+    ):
+        raise _refusal(
+            origin,
+            "is no architecture of a Keras model (a functional or Sequential one)",
+            "give the JSON that model.to_json() writes, or a whole model",
+        )
     checked: dict[str, Any] = _checked(config, origin, 0)
     return checked
 
@@ -93,31 +109,51 @@ def _checked_object(value: dict[str, Any], origin: str, depth: int) -> Any:
     if name == "Policy" or (name == "DTypePolicy" and "module" not in value):  # Keras 2
         return dict(value["config"]).get("name") if isinstance(value.get("config"), dict) else None
     kind = _keras_class(name, value.get("module"), origin)
-    rest = {key: _checked(item, origin, depth + 1) for key, item in value.items()
-            if key not in ("config", *_DROPPED_SECTIONS)}
+    rest = {
+        key: _checked(item, origin, depth + 1)
+        for key, item in value.items()
+        if key not in ("config", *_DROPPED_SECTIONS)
+    }
     inner = _checked(value.get("config") or {}, origin, depth + 1)
     for named in (rest, inner):
         if isinstance(named, dict) and isinstance(named.get("name"), str):
             named["name"] = _plain_name(named["name"])
-    return {**rest, "class_name": kind.__name__, "module": _module_of(kind, name), "registered_name": None,
-            "config": _modernised(kind, inner, origin)}
+    return {
+        **rest,
+        "class_name": kind.__name__,
+        "module": _module_of(kind, name),
+        "registered_name": None,
+        "config": _modernised(kind, inner, origin),
+    }
 
 
 def _check_name(value: Mapping[str, Any], name: str, origin: str) -> None:
     label = _label(value)
     if name in _RUN_CODE:
-        raise _refusal(origin, f"holds a {name} layer{label}, which would run code from the file",
-                       "rebuild the model with Keras's own layers in its place")
+        raise _refusal(
+            origin,
+            f"holds a {name} layer{label}, which would run code from the file",
+            "rebuild the model with Keras's own layers in its place",
+        )
     if name in _CALL_BY_NAME:
-        raise _refusal(origin, f"holds a {name}{label}, a TensorFlow function that Keras 2 called by its name",
-                       "build the architecture anew with Keras 3, and give its JSON with these weights")
+        raise _refusal(
+            origin,
+            f"holds a {name}{label}, a TensorFlow function that Keras 2 called by its name",
+            "build the architecture anew with Keras 3, and give its JSON with these weights",
+        )
     if name in _READ_FILES:
-        raise _refusal(origin, f"holds a {name} layer{label}, which may read other files",
-                       "take the text processing out of the model")
+        raise _refusal(
+            origin,
+            f"holds a {name} layer{label}, which may read other files",
+            "take the text processing out of the model",
+        )
     registered = value.get("registered_name")
     if ">" in name or registered not in (None, name):
-        raise _refusal(origin, f"holds {registered or name!r}{label}, a class that is not Keras's own",
-                       "rebuild the model with Keras's own layers in its place")
+        raise _refusal(
+            origin,
+            f"holds {registered or name!r}{label}, a class that is not Keras's own",
+            "rebuild the model with Keras's own layers in its place",
+        )
 
 
 def _label(value: Mapping[str, Any]) -> str:
@@ -130,10 +166,16 @@ def _checked_function(value: Mapping[str, Any], origin: str) -> dict[str, Any]:
     name, module = value.get("config"), value.get("module")
     activations = import_keras().activations
     known = isinstance(name, str) and inspect.isfunction(getattr(activations, name, None))
-    if not known or name in ("get", "deserialize", "serialize") or \
-            module not in (None, "builtins", "keras.activations"):
-        raise _refusal(origin, f"refers to the function {module}.{name}, which is no activation of Keras",
-                       "rebuild the model with Keras's own activations")
+    if (
+        not known
+        or name in ("get", "deserialize", "serialize")
+        or module not in (None, "builtins", "keras.activations")
+    ):
+        raise _refusal(
+            origin,
+            f"refers to the function {module}.{name}, which is no activation of Keras",
+            "rebuild the model with Keras's own activations",
+        )
     return dict(value)
 
 
@@ -146,8 +188,11 @@ def _keras_class(name: str, module: Any, origin: str) -> type:
     kept = [found for found in candidates if issubclass(found, kinds) and found.__module__.startswith("keras.")]
     if not kept or (isinstance(module, str) and not _is_keras(module)):
         where = f"{module}.{name}" if isinstance(module, str) else name
-        raise _refusal(origin, f"holds {where}, which is no class that a model of Keras {import_keras().__version__} "
-                               "is made of", "rebuild the model with Keras's own layers in its place")
+        raise _refusal(
+            origin,
+            f"holds {where}, which is no class that a model of Keras {import_keras().__version__} is made of",
+            "rebuild the model with Keras's own layers in its place",
+        )
     return kept[0]
 
 
@@ -164,8 +209,15 @@ def _is_keras(module: str) -> bool:
 
 def _owners(module: Any) -> list[Any]:
     keras = import_keras()
-    owners = [keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies,
-              keras.quantizers, keras.random]
+    owners = [
+        keras.layers,
+        keras.initializers,
+        keras.regularizers,
+        keras.constraints,
+        keras.dtype_policies,
+        keras.quantizers,
+        keras.random,
+    ]
     if isinstance(module, str) and module.startswith(("keras.src.ops.", "keras.src.applications.")):
         try:
             return [importlib.import_module(module)]
@@ -176,15 +228,29 @@ def _owners(module: Any) -> list[Any]:
 
 def _part_kinds() -> tuple[type, ...]:
     keras = import_keras()
-    return (keras.Operation, keras.Initializer, keras.Regularizer, keras.constraints.Constraint, keras.DTypePolicy,
-            keras.dtype_policies.DTypePolicyMap, keras.Quantizer, keras.random.SeedGenerator)
+    return (
+        keras.Operation,
+        keras.Initializer,
+        keras.Regularizer,
+        keras.constraints.Constraint,
+        keras.DTypePolicy,
+        keras.dtype_policies.DTypePolicyMap,
+        keras.Quantizer,
+        keras.random.SeedGenerator,
+    )
 
 
 def _module_of(kind: type, name: str) -> str:
     keras = import_keras()
-    public = {"layers": keras.layers, "initializers": keras.initializers, "regularizers": keras.regularizers,
-              "constraints": keras.constraints, "dtype_policies": keras.dtype_policies, "random": keras.random,
-              "quantizers": keras.quantizers}
+    public = {
+        "layers": keras.layers,
+        "initializers": keras.initializers,
+        "regularizers": keras.regularizers,
+        "constraints": keras.constraints,
+        "dtype_policies": keras.dtype_policies,
+        "random": keras.random,
+        "quantizers": keras.quantizers,
+    }
     found = next((f"keras.{module}" for module, owner in public.items() if getattr(owner, name, None) is kind), None)
     return found or kind.__module__
 
@@ -264,8 +330,11 @@ def _is_old(kind: type, key: str, value: Any, known: frozenset[str], origin: str
         return True
     if value in _KERAS_2_DEFAULTS[key]:
         return True
-    raise _refusal(origin, f"sets {key}={value!r} on a {kind.__name__}, which Keras 3 does not have",
-                   f"rebuild the layer with {key}={_KERAS_2_DEFAULTS[key][-1]!r}")
+    raise _refusal(
+        origin,
+        f"sets {key}={value!r} on a {kind.__name__}, which Keras 3 does not have",
+        f"rebuild the layer with {key}={_KERAS_2_DEFAULTS[key][-1]!r}",
+    )
 
 
 def _accepted(kind: type) -> frozenset[str]:

@@ -59,8 +59,10 @@ def tag_variables(shapes: Sequence[tuple[int, ...]]) -> list[TaggedVariable]:
     firsts = np.cumsum([FIRST_TAG, *sizes])
     if firsts[-1] > LAST_TAG:
         raise ValueError(f"{sum(sizes)} elements, at most {LAST_TAG - FIRST_TAG} can be tagged")
-    return [TaggedVariable(index=index, shape=shape, first=int(first))
-            for index, (shape, first) in enumerate(zip(shapes, firsts, strict=False))]
+    return [
+        TaggedVariable(index=index, shape=shape, first=int(first))
+        for index, (shape, first) in enumerate(zip(shapes, firsts, strict=False))
+    ]
 
 
 def is_tagged(values: NDArray[np.generic], variables: Sequence[TaggedVariable]) -> bool:
@@ -69,8 +71,7 @@ def is_tagged(values: NDArray[np.generic], variables: Sequence[TaggedVariable]) 
         return False
     tags = np.ascontiguousarray(values).reshape(-1).view(np.uint32)
     variable = _owner(int(tags[0]), variables)
-    return variable is not None and bool(tags.min() >= variable.first
-                                         and tags.max() < variable.first + variable.size)
+    return variable is not None and bool(tags.min() >= variable.first and tags.max() < variable.first + variable.size)
 
 
 def read_layout(values: NDArray[np.generic], variables: Sequence[TaggedVariable]) -> Layout | None:
@@ -102,8 +103,9 @@ def _owner(tag: int, variables: Sequence[TaggedVariable]) -> TaggedVariable | No
     return candidate if candidate is not None and tag < candidate.first + candidate.size else None
 
 
-def _find_permutation(numbers: NDArray[np.uint32], source: tuple[int, ...],
-                      target: tuple[int, ...]) -> tuple[int, ...] | None:
+def _find_permutation(
+    numbers: NDArray[np.uint32], source: tuple[int, ...], target: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """Find the permutation that needs no reshape where there is one, else the first in lexicographic order."""
     if numbers.size == 1:
         return tuple(range(len(source)))
@@ -115,5 +117,6 @@ def _find_permutation(numbers: NDArray[np.uint32], source: tuple[int, ...],
 
 def _same_order(candidate: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> bool:
     picks = np.array([1, numbers.size // 3, numbers.size // 2])  # most wrong orders fall here, without a copy
-    return (bool(np.array_equal(candidate[np.unravel_index(picks, candidate.shape)], numbers[picks]))
-            and bool(np.array_equal(candidate.reshape(-1), numbers)))
+    return bool(np.array_equal(candidate[np.unravel_index(picks, candidate.shape)], numbers[picks])) and bool(
+        np.array_equal(candidate.reshape(-1), numbers)
+    )

@@ -34,8 +34,10 @@ def import_keras() -> ModuleType:
     import_quietly("tensorflow")
     keras = import_quietly("keras")
     if keras.backend.backend() != "tensorflow":
-        raise UsageError(f"Keras runs on {keras.backend.backend()} in this process; precbench needs TensorFlow",
-                         "set KERAS_BACKEND=tensorflow before Keras is imported")
+        raise UsageError(
+            f"Keras runs on {keras.backend.backend()} in this process; precbench needs TensorFlow",
+            "set KERAS_BACKEND=tensorflow before Keras is imported",
+        )
     _lower_log_levels()
     return keras
 
@@ -52,8 +54,7 @@ def import_quietly(name: str) -> ModuleType:
         with descriptors_silenced():
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"this needs the package {error.name}, which is not installed",
-                                     _REMEDY) from error
+        raise MissingDependencyError(f"this needs the package {error.name}, which is not installed", _REMEDY) from error
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def trace_model(model: Any) -> Trace:
     with inference_operations():
         concrete = function.get_concrete_function(*_signature(model))
     input_count = len(model.inputs)
-    own = concrete.inputs[:input_count + len(model.variables)]
+    own = concrete.inputs[: input_count + len(model.variables)]
     return Trace(
         graph=concrete.graph.as_graph_def(add_shapes=True),
         inputs=_ports(keras_names(model.inputs), own[:input_count]),
@@ -92,8 +92,9 @@ def inference_operations() -> Iterator[None]:
     backend = import_quietly("keras.src.backend")
     operations = import_quietly("keras.src.backend.tensorflow.nn")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_replaced(operations, "batch_normalization",
-                                      _fused_normalization(operations.batch_normalization)))
+        stack.enter_context(
+            _replaced(operations, "batch_normalization", _fused_normalization(operations.batch_normalization))
+        )
         stack.enter_context(_replaced(operations, "conv", _plain_convolution(operations)))
         stack.enter_context(_replaced(operations, "gelu", _gelu_by_erf(operations.gelu)))
         stack.enter_context(_replaced(backend, "name_scope", _exact_scope(backend.name_scope)))
@@ -102,13 +103,17 @@ def inference_operations() -> Iterator[None]:
 
 def _check_exportable(model: Any) -> None:
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
-        raise ModelError(f"the model {model.name!r} has no declared inputs, so it cannot be traced",
-                         "build it with keras.Input, as a functional or Sequential model")
+        raise ModelError(
+            f"the model {model.name!r} has no declared inputs, so it cannot be traced",
+            "build it with keras.Input, as a functional or Sequential model",
+        )
     for layer in model._flatten_layers():
         policy = layer.dtype_policy
         if policy.compute_dtype not in ("float32", None) or policy.quantization_mode is not None:
-            raise ModelError(f"layer {layer.name!r} computes in {policy.name}; only float32 models are exported",
-                             "rebuild the model under the float32 policy and load the weights into it")
+            raise ModelError(
+                f"layer {layer.name!r} computes in {policy.name}; only float32 models are exported",
+                "rebuild the model under the float32 policy and load the weights into it",
+            )
 
 
 def _stateless(model: Any) -> Callable[..., Any]:
@@ -127,10 +132,14 @@ def _stateless(model: Any) -> Callable[..., Any]:
 
 def _signature(model: Any) -> list[Any]:
     tensorflow = import_quietly("tensorflow")
-    inputs = [tensorflow.TensorSpec(tensor.shape, tensor.dtype, name=f"input_of_model_{index}")
-              for index, tensor in enumerate(model.inputs)]
-    variables = [tensorflow.TensorSpec(variable.shape, variable.dtype, name=f"variable_of_model_{index}")
-                 for index, variable in enumerate(model.variables)]
+    inputs = [
+        tensorflow.TensorSpec(tensor.shape, tensor.dtype, name=f"input_of_model_{index}")
+        for index, tensor in enumerate(model.inputs)
+    ]
+    variables = [
+        tensorflow.TensorSpec(variable.shape, variable.dtype, name=f"variable_of_model_{index}")
+        for index, variable in enumerate(model.variables)
+    ]
     return inputs + variables
 
 
@@ -142,9 +151,11 @@ def _captured_constants(concrete: Any) -> tuple[tuple[str, Any], ...]:
     constants = []
     for value, placeholder in concrete.graph.captures:
         if placeholder.dtype.name in ("resource", "variant"):
-            raise ModelError(f"the model uses {placeholder.name.split(':')[0]!r}, which is no array (a lookup table, "
-                             "or a variable that Keras does not track)",
-                             "take that layer out of the model and do its work before the model")
+            raise ModelError(
+                f"the model uses {placeholder.name.split(':')[0]!r}, which is no array (a lookup table, "
+                "or a variable that Keras does not track)",
+                "take that layer out of the model and do its work before the model",
+            )
         constants.append((placeholder.name, value.numpy()))
     return tuple(constants)
 
@@ -161,17 +172,30 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def _fused_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
     def batch_normalization(  # noqa: PLR0917 - Keras's signature
-            x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None,
-            epsilon: float = 1e-3) -> Any:
+        x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+    ) -> Any:
         rank = len(x.shape)
         if rank not in (2, 3, 4, 5):
             return original(x, mean, variance, axis, offset, scale, epsilon)
         tensorflow = import_quietly("tensorflow")
         scale = tensorflow.ones_like(mean) if scale is None else scale
         offset = tensorflow.zeros_like(mean) if offset is None else offset
-        return _on_four_axes(x, axis % rank, lambda image, layout: tensorflow.raw_ops.FusedBatchNormV3(
-            x=image, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=False,
-            data_format=layout).y)
+        return _on_four_axes(
+            x,
+            axis % rank,
+            lambda image, layout: (
+                tensorflow.raw_ops.FusedBatchNormV3(
+                    x=image,
+                    scale=scale,
+                    offset=offset,
+                    mean=mean,
+                    variance=variance,
+                    epsilon=epsilon,
+                    is_training=False,
+                    data_format=layout,
+                ).y
+            ),
+        )
 
     return batch_normalization
 
@@ -198,20 +222,29 @@ def _on_four_axes(x: Any, axis: int, normalize: Callable[[Any, str], Any]) -> An
 
 def _plain_convolution(operations: Any) -> Callable[..., Any]:
     """Keras's `conv` without its detour through XLA for grouped convolutions."""
+
     def conv(  # noqa: PLR0917 - Keras's signature
-            inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None,
-            dilation_rate: Any = 1) -> Any:
+        inputs: Any,
+        kernel: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+    ) -> Any:
         tensorflow = import_quietly("tensorflow")
         layout = operations._convert_data_format(
-            operations.backend.standardize_data_format(data_format), len(inputs.shape))
-        return tensorflow.nn.convolution(inputs, kernel, strides, padding.upper(), data_format=layout,
-                                         dilations=dilation_rate)
+            operations.backend.standardize_data_format(data_format), len(inputs.shape)
+        )
+        return tensorflow.nn.convolution(
+            inputs, kernel, strides, padding.upper(), data_format=layout, dilations=dilation_rate
+        )
 
     return conv
 
 
 def _gelu_by_erf(original: Callable[..., Any]) -> Callable[..., Any]:
     """Keras's `gelu` by way of erf, which ONNX has, not erfc, which it does not."""
+
     def gelu(x: Any, approximate: bool = True) -> Any:
         if approximate:
             return original(x, approximate)

@@ -63,8 +63,10 @@ class Training:
         }
         for name, fits in limits.items():
             if not fits:
-                raise UsageError(f"the training's {name} is {getattr(self, name)}, outside its limits",
-                                 "leave it out for the default, or choose a value that the documentation allows")
+                raise UsageError(
+                    f"the training's {name} is {getattr(self, name)}, outside its limits",
+                    "leave it out for the default, or choose a value that the documentation allows",
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +171,12 @@ def save_checkpoint(model: Any, folder: Path, history: Sequence[Epoch] = ()) -> 
     Raises:
         OutputError: a file cannot be written.
     """
-    files = CheckpointFiles(architecture=folder / "architecture.json", weights=folder / "weights.h5",
-                            model=folder / "model.keras", history=folder / "history.csv")
+    files = CheckpointFiles(
+        architecture=folder / "architecture.json",
+        weights=folder / "weights.h5",
+        model=folder / "model.keras",
+        history=folder / "history.csv",
+    )
     write_text(files.architecture, json.dumps(json.loads(model.to_json()), indent=1) + "\n")
     write_atomically(files.weights, lambda path: _write_weights(model, path))
     write_atomically(files.model, model.save)
@@ -209,8 +215,10 @@ def _fit(
         worker.reset_metrics()
         result = worker.train_on_batch(preprocessing.apply(images), labels, return_dict=True)
         if not math.isfinite(result["loss"]):
-            raise ModelError(f"the training loss is {float(result['loss'])} in epoch {epoch}",
-                             "lower the learning rate, or check the images and their preprocessing")
+            raise ModelError(
+                f"the training loss is {float(result['loss'])} in epoch {epoch}",
+                "lower the learning rate, or check the images and their preprocessing",
+            )
         results.append((float(result["loss"]), float(result["accuracy"])))
         advance(1)
     loss, accuracy = np.mean(results, axis=0)
@@ -240,8 +248,7 @@ def shift_images(images: NDArray[np.uint8], pixels: int, rng: np.random.Generato
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
     starts = rng.integers(0, 2 * pixels + 1, size=(len(images), 2))
-    moved = [image[top : top + height, left : left + width]
-             for image, (top, left) in zip(padded, starts, strict=True)]
+    moved = [image[top : top + height, left : left + width] for image, (top, left) in zip(padded, starts, strict=True)]
     return np.stack(moved)
 
 
@@ -267,9 +274,15 @@ def _record(
     validation: tuple[float, float],
     elapsed_seconds: float,
 ) -> Epoch:
-    return Epoch(epoch=number, learning_rate=float(worker.optimizer.learning_rate), train_loss=fitted[0],
-                 train_accuracy=fitted[1], validation_loss=validation[0], validation_accuracy=validation[1],
-                 elapsed_seconds=elapsed_seconds)
+    return Epoch(
+        epoch=number,
+        learning_rate=float(worker.optimizer.learning_rate),
+        train_loss=fitted[0],
+        train_accuracy=fitted[1],
+        validation_loss=validation[0],
+        validation_accuracy=validation[1],
+        elapsed_seconds=elapsed_seconds,
+    )
 
 
 def _rank(epoch: Epoch) -> tuple[float, float, int]:
@@ -285,11 +298,14 @@ def _labels(part: Dataset) -> NDArray[np.int64]:
 def _check_model(model: Any, preprocessing: Preprocessing, *, classes: int) -> None:
     expected = (None, *preprocessing.size, 3)
     if tuple(model.input_shape) != expected:
-        raise ModelError(f"the model takes {model.input_shape}, the images become {expected}",
-                         "build the model for that input size, or preprocess to the size that it takes")
+        raise ModelError(
+            f"the model takes {model.input_shape}, the images become {expected}",
+            "build the model for that input size, or preprocess to the size that it takes",
+        )
     if tuple(model.output_shape) != (None, classes):
-        raise ModelError(f"the model gives {model.output_shape} for {classes} classes",
-                         "build the model with one output per class")
+        raise ModelError(
+            f"the model gives {model.output_shape} for {classes} classes", "build the model with one output per class"
+        )
 
 
 def _write_weights(model: Any, path: Path) -> None:

@@ -35,15 +35,23 @@ def named_variables(model: Any) -> list[NamedVariable]:
     owners = _owner_paths(model)
     plain = [_without_root(variable.path, model) for variable in model.variables]
     shared = {path for path, count in Counter(plain).items() if count > 1}
-    chosen = [owners.get(id(variable), path) if path in shared else path
-              for variable, path in zip(model.variables, plain, strict=True)]
+    chosen = [
+        owners.get(id(variable), path) if path in shared else path
+        for variable, path in zip(model.variables, plain, strict=True)
+    ]
     return [_named(path, variable) for path, variable in zip(_numbered(chosen), model.variables, strict=True)]
 
 
 def _named(path: str, variable: Any) -> NamedVariable:
     layer, _, name = path.rpartition("/")
-    return NamedVariable(path=path, layer=layer, variable=name, shape=tuple(int(n) for n in variable.shape),
-                         dtype=str(variable.dtype), keras=variable)
+    return NamedVariable(
+        path=path,
+        layer=layer,
+        variable=name,
+        shape=tuple(int(n) for n in variable.shape),
+        dtype=str(variable.dtype),
+        keras=variable,
+    )
 
 
 def _without_root(path: str, model: Any) -> str:

@@ -89,8 +89,10 @@ def datasets(file: Any, path: Path) -> dict[str, Any]:
         for name, item in group.items():
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
-                raise ModelError(f"{path} holds one object under two names, the second {prefix}{name}",
-                                 "save the model with Keras, which writes each variable once")
+                raise ModelError(
+                    f"{path} holds one object under two names, the second {prefix}{name}",
+                    "save the model with Keras, which writes each variable once",
+                )
             seen.add(address)
             if isinstance(item, h5py.Dataset):
                 found[f"{prefix}{name}"] = item
@@ -128,8 +130,10 @@ def replace_weights(weights: WeightsFile, output: Path, edit: Callable[[Path], N
     """
     allowed = (".keras",) if weights.archived else (".h5", ".hdf5")
     if output.suffix not in allowed:
-        raise OutputError(f"the output {output} must end in {' or '.join(allowed)}, as Keras goes by the name",
-                          f"name it {output.stem}{allowed[0]}")
+        raise OutputError(
+            f"the output {output} must end in {' or '.join(allowed)}, as Keras goes by the name",
+            f"name it {output.stem}{allowed[0]}",
+        )
     if weights.archived:
         write_atomically(output, lambda path: _edit_and_pack(weights, path, edit))
     else:
@@ -141,8 +145,17 @@ def guarded(path: Path) -> Iterator[None]:
     """Turn what a damaged file raises, in zipfile, zlib, json or HDF5, into one ModelError."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError, ValueError,
-            NotImplementedError, RecursionError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        ValueError,
+        NotImplementedError,
+        RecursionError,
+    ) as error:
         text = " ".join(str(error).split())
         raise ModelError(f"{path} cannot be read: {text}", _DAMAGED_REMEDY) from error
 
@@ -177,8 +190,10 @@ def _extract(member: Any, hdf5: Path) -> None:
         with hdf5.open("wb") as stream:
             shutil.copyfileobj(member, stream, 1 << 20)
     except OSError as error:
-        raise OutputError(f"no room to unpack the weights into {hdf5.parent}: {error.strerror or error}",
-                          "free space there, or set TMPDIR to another folder") from error
+        raise OutputError(
+            f"no room to unpack the weights into {hdf5.parent}: {error.strerror or error}",
+            "free space there, or set TMPDIR to another folder",
+        ) from error
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
@@ -190,8 +205,10 @@ def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
         raise ModelError(f"{path} is an archive with two members of one name", _DAMAGED_REMEDY)
     for info in archive.infolist():
         if info.file_size > _BOMB_FLOOR_BYTES and info.file_size > _BOMB_EXPANSION * info.compress_size:
-            raise ModelError(f"{path} declares {info.file_size} bytes at {info.filename} and stores "
-                             f"{info.compress_size}", _DAMAGED_REMEDY)
+            raise ModelError(
+                f"{path} declares {info.file_size} bytes at {info.filename} and stores {info.compress_size}",
+                _DAMAGED_REMEDY,
+            )
     bad = archive.testzip()
     if bad is not None:
         raise ModelError(f"{path} fails the checksum of {bad}", _DAMAGED_REMEDY)
@@ -207,7 +224,7 @@ def _edit_and_pack(weights: WeightsFile, path: Path, edit: Callable[[Path], None
             twin.extra = b""
             replaced = info.filename == _WEIGHTS_MEMBER
             twin.file_size = weights.hdf5.stat().st_size if replaced else info.file_size
-            with (weights.hdf5.open("rb") if replaced else old.open(info)) as source, new.open(twin, "w") as target:
+            with weights.hdf5.open("rb") if replaced else old.open(info) as source, new.open(twin, "w") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
 
 

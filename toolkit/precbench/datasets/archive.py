@@ -65,8 +65,10 @@ def _dataset(
     else:
         largest = int(numbers.max()) if numbers is not None and numbers.size else -1
         if largest >= _MAX_CLASSES:
-            raise DataError(f"the largest label in {path} is {largest}; without class_names at most "
-                            f"{_MAX_CLASSES - 1} is read", "number the classes from 0, or add class_names")
+            raise DataError(
+                f"the largest label in {path} is {largest}; without class_names at most {_MAX_CLASSES - 1} is read",
+                "number the classes from 0, or add class_names",
+            )
         names = tuple(str(label) for label in range(largest + 1))
     return Dataset(name=path.stem, images=_as_rgb(images), labels=numbers, class_names=names)
 
@@ -80,13 +82,16 @@ def _read_array(
         shape, dtype = _read_header(member)
         header_bytes = member.tell()
     if dtype.hasobject:
-        raise DataError(f"{name} in {path} holds Python objects, which are not loaded",
-                        "save plain numbers or text, not objects")
+        raise DataError(
+            f"{name} in {path} holds Python objects, which are not loaded", "save plain numbers or text, not objects"
+        )
     check(path, shape, dtype)
     expected = header_bytes + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if info.file_size != expected:
-        raise DataError(f"{name} in {path} has {info.file_size} bytes where its shape {shape} needs {expected}",
-                        "the file is damaged: write it again")
+        raise DataError(
+            f"{name} in {path} has {info.file_size} bytes where its shape {shape} needs {expected}",
+            "the file is damaged: write it again",
+        )
     with archive.open(info) as member:
         values: NDArray[Any] = npy.read_array(member, allow_pickle=False)
         member.read()  # to its end, where the checksum is compared
@@ -106,27 +111,36 @@ def _read_header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype != np.uint8:
-        raise DataError(f"the images in {path} are {dtype}, not uint8",
-                        "store bytes 0 to 255, or store preprocessed values under the name of the model's input")
+        raise DataError(
+            f"the images in {path} are {dtype}, not uint8",
+            "store bytes 0 to 255, or store preprocessed values under the name of the model's input",
+        )
     if not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))):
-        raise DataError(f"the images in {path} have the shape {shape}",
-                        "store [n, height, width, 3] for RGB, or [n, height, width] for grey")
+        raise DataError(
+            f"the images in {path} have the shape {shape}",
+            "store [n, height, width, 3] for RGB, or [n, height, width] for grey",
+        )
     rgb_bytes = int(np.prod(shape[:3], dtype=object)) * 3
     if rgb_bytes > _MAX_RGB_BYTES:
-        raise DataError(f"the images in {path} would take {rgb_bytes} bytes as RGB, over the limit of {_MAX_RGB_BYTES}",
-                        "store smaller images, or fewer in each file")
+        raise DataError(
+            f"the images in {path} would take {rgb_bytes} bytes as RGB, over the limit of {_MAX_RGB_BYTES}",
+            "store smaller images, or fewer in each file",
+        )
 
 
 def _check_labels(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "iu" or len(shape) != 1 or shape[0] > _MAX_LABELS:
-        raise DataError(f"the labels in {path} are {dtype} of shape {shape}",
-                        "store one whole number per image, the index of its class: an int array [n]")
+        raise DataError(
+            f"the labels in {path} are {dtype} of shape {shape}",
+            "store one whole number per image, the index of its class: an int array [n]",
+        )
 
 
 def _check_names(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype.kind != "U" or len(shape) != 1 or not 0 < shape[0] <= _MAX_CLASSES or dtype.itemsize > 4096:
-        raise DataError(f"the class_names in {path} are {dtype} of shape {shape}",
-                        "store a numpy array of text, one name per class")
+        raise DataError(
+            f"the class_names in {path} are {dtype} of shape {shape}", "store a numpy array of text, one name per class"
+        )
 
 
 def _as_rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -138,6 +152,15 @@ def _guarded(path: Path, read: Callable[[], _Value]) -> _Value:
     """Turn what a damaged archive raises, anywhere in zipfile or NumPy, into one error."""
     try:
         return read()
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, EOFError, OSError, KeyError, RuntimeError,
-            NotImplementedError, zlib.error) as error:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        ValueError,
+        EOFError,
+        OSError,
+        KeyError,
+        RuntimeError,
+        NotImplementedError,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path} is no readable .npz file: {error}", _REMEDY) from error

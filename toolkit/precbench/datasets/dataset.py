@@ -69,12 +69,17 @@ def _check_images(name: str, images: NDArray[np.uint8]) -> None:
 
 def _check_labels(name: str, labels: NDArray[np.int64], *, images: int, classes: int) -> None:
     if labels.dtype != np.int64 or labels.ndim != 1:
-        raise DataError(f"the labels of {name} are {labels.dtype} of shape {labels.shape}",
-                        "give one whole number per image: int64, [n]")
+        raise DataError(
+            f"the labels of {name} are {labels.dtype} of shape {labels.shape}",
+            "give one whole number per image: int64, [n]",
+        )
     if len(labels) != images:
         raise DataError(f"{name} has {len(labels)} labels for {images} images", "give one label per image")
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if outside.size:
         first = int(outside[0])
-        raise DataError(f"{outside.size} labels of {name} are outside its {classes} classes, the first {labels[first]} "
-                        f"(image {first})", f"number the classes from 0 to {classes - 1}, or name every class")
+        raise DataError(
+            f"{outside.size} labels of {name} are outside its {classes} classes, the first {labels[first]} "
+            f"(image {first})",
+            f"number the classes from 0 to {classes - 1}, or name every class",
+        )

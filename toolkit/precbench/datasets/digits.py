@@ -27,20 +27,27 @@ def load_digits(*, size: int) -> Dataset:
         `sklearn.datasets.load_digits`.
     """
     if not 8 <= size <= _MAX_PIXELS:
-        raise DataError(f"digits of {size} x {size} pixels cannot be made; the side must be 8 to {_MAX_PIXELS}",
-                        "choose a size in that range; MobileNetV2 takes 32")
+        raise DataError(
+            f"digits of {size} x {size} pixels cannot be made; the side must be 8 to {_MAX_PIXELS}",
+            "choose a size in that range; MobileNetV2 takes 32",
+        )
     levels, labels = _read_digits()
     grey = resize_bilinear(levels[..., None] * np.float32(255 / _GREY_LEVELS), (size, size))
     pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-    return Dataset(name="digits", images=np.repeat(pixels, 3, axis=3), labels=labels,
-                   class_names=tuple(str(digit) for digit in range(10)))
+    return Dataset(
+        name="digits",
+        images=np.repeat(pixels, 3, axis=3),
+        labels=labels,
+        class_names=tuple(str(digit) for digit in range(10)),
+    )
 
 
 def _read_digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise MissingDependencyError("the digits need scikit-learn, which is not installed",
-                                     "pip install 'precbench[keras]'") from error
+        raise MissingDependencyError(
+            "the digits need scikit-learn, which is not installed", "pip install 'precbench[keras]'"
+        ) from error
     bunch = datasets.load_digits()
     return bunch.images.astype(np.float32), bunch.target.astype(np.int64)

@@ -45,8 +45,9 @@ class Preprocessing:
     def __post_init__(self) -> None:
         """Check the limits."""
         if len(self.size) != 2 or not all(1 <= side <= _MAX_PIXELS for side in self.size):
-            raise DataError(f"the image size {self.size} is not a height and a width of 1 to {_MAX_PIXELS} pixels",
-                            _REMEDY)
+            raise DataError(
+                f"the image size {self.size} is not a height and a width of 1 to {_MAX_PIXELS} pixels", _REMEDY
+            )
         if self.resize != "bilinear":
             raise DataError(f"the resize {self.resize!r} is unknown; it must be 'bilinear'", _REMEDY)
         if self.channels not in ("rgb", "bgr"):
@@ -88,8 +89,10 @@ class Preprocessing:
             DataError: the images are not such an array.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
-            raise DataError(f"images to preprocess are {images.dtype} of shape {images.shape}",
-                            "give uint8 images as [n, height, width, 3]")
+            raise DataError(
+                f"images to preprocess are {images.dtype} of shape {images.shape}",
+                "give uint8 images as [n, height, width, 3]",
+            )
         pixels = resize_bilinear(crop_centred(images, self.size), self.size)
         ordered = pixels[..., ::-1] if self.channels == "bgr" else pixels
         result = ordered * np.asarray(self.scale, np.float32)
@@ -98,8 +101,13 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; `from_json` gives an equal one back."""
-        return {"size": list(self.size), "resize": self.resize, "channels": self.channels,
-                "scale": list(self.scale), "offset": list(self.offset)}
+        return {
+            "size": list(self.size),
+            "resize": self.resize,
+            "channels": self.channels,
+            "scale": list(self.scale),
+            "offset": list(self.offset),
+        }
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -111,12 +119,18 @@ class Preprocessing:
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping) or sorted(map(str, value)) != sorted(names):
-            raise DataError(f"the preprocessing {_short(value)} is not an object with the keys {', '.join(names)}",
-                            _REMEDY)
+            raise DataError(
+                f"the preprocessing {_short(value)} is not an object with the keys {', '.join(names)}", _REMEDY
+            )
         height, width = _numbers(value, "size", 2, int)
         scale, offset = (_numbers(value, name, 3, float) for name in ("scale", "offset"))
-        return cls(size=(int(height), int(width)), resize=_text(value, "resize"), channels=_text(value, "channels"),
-                   scale=(scale[0], scale[1], scale[2]), offset=(offset[0], offset[1], offset[2]))
+        return cls(
+            size=(int(height), int(width)),
+            resize=_text(value, "resize"),
+            channels=_text(value, "channels"),
+            scale=(scale[0], scale[1], scale[2]),
+            offset=(offset[0], offset[1], offset[2]),
+        )
 
 
 def _scale_and_offset(mode: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -135,8 +149,10 @@ def _scale_and_offset(mode: str) -> tuple[tuple[float, float, float], tuple[floa
 def _numbers(value: Mapping[str, Any], name: str, count: int, kind: type[int] | type[float]) -> list[float]:
     found = value[name]
     kinds = (int,) if kind is int else (int, float)
-    if not isinstance(found, list | tuple) or len(found) != count or not all(
-        isinstance(number, kinds) and not isinstance(number, bool) for number in found
+    if (
+        not isinstance(found, list | tuple)
+        or len(found) != count
+        or not all(isinstance(number, kinds) and not isinstance(number, bool) for number in found)
     ):
         word = "whole numbers" if kind is int else "numbers"
         raise DataError(f"the preprocessing's {name} is {_short(found)}, not {count} {word}", _REMEDY)

@@ -60,8 +60,9 @@ def load_dataset(
         MissingDependencyError: scikit-learn is not installed.
     """
     if split not in (*_SPLITS, "all"):
-        raise DataError(f"the split {split!r} is unknown{_nearest(split, [*_SPLITS, 'all'])}",
-                        f"choose {', '.join(_SPLITS)} or all")
+        raise DataError(
+            f"the split {split!r} is unknown{_nearest(split, [*_SPLITS, 'all'])}", f"choose {', '.join(_SPLITS)} or all"
+        )
     if split == "all" or _archive_path(spec) is not None:
         return _load_all(spec, size)
     parts = dict(load_splits(spec, size=size, seed=seed, fractions=fractions))
@@ -74,8 +75,10 @@ def _load_all(spec: str, size: int) -> Dataset:
         return read_archive(path)
     if spec == "digits":
         return load_digits(size=size)
-    raise DataError(f"the data set {spec!r} is unknown{_nearest(spec.partition(':')[0], ['digits', 'npz'])}",
-                    f"choose one of {_SOURCES}")
+    raise DataError(
+        f"the data set {spec!r} is unknown{_nearest(spec.partition(':')[0], ['digits', 'npz'])}",
+        f"choose one of {_SOURCES}",
+    )
 
 
 def _archive_path(spec: str) -> Path | None:

@@ -26,8 +26,15 @@ class BoundRun(Protocol):
 class HostRun:
     """On the CPU: a plain run, since IOBinding is the slower of the two there (onnxruntime issue 10000)."""
 
-    def __init__(self, model: Path, session: Any, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str],
-                 *, options: Any = None) -> None:
+    def __init__(
+        self,
+        model: Path,
+        session: Any,
+        feeds: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        *,
+        options: Any = None,
+    ) -> None:
         """Keep the feeds, contiguous so that no call copies them."""
         self._run, self._options = session.run, options
         self._feeds = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
@@ -53,8 +60,17 @@ class HostRun:
 class DeviceRun:
     """On a device: feeds copied there once, outputs into buffers kept there, and the device waited for."""
 
-    def __init__(self, model: Path, session: Any, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str],
-                 *, device: str, device_id: int, options: Any = None) -> None:
+    def __init__(
+        self,
+        model: Path,
+        session: Any,
+        feeds: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        *,
+        device: str,
+        device_id: int,
+        options: Any = None,
+    ) -> None:
         """Copy the feeds, run once to learn the outputs' shapes, and bind what that run allocated."""
         self._session, self._model, self._names, self._options = session, model, list(outputs), options
         self._errors = onnxruntime_errors()
@@ -75,8 +91,9 @@ class DeviceRun:
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the latest call's outputs by name (of the one made while binding, if there was none)."""
-        return {name: np.array(value) for name, value in
-                zip(self._names, self._binding.copy_outputs_to_cpu(), strict=True)}
+        return {
+            name: np.array(value) for name, value in zip(self._names, self._binding.copy_outputs_to_cpu(), strict=True)
+        }
 
     def _bind_inputs(self, feeds: Mapping[str, NDArray[Any]], device: str, device_id: int) -> list[Any]:
         make = import_onnxruntime().OrtValue.ortvalue_from_numpy

@@ -51,7 +51,9 @@ def input_recipe(
         UsageError: see `seeded_inputs`.
     """
     return {
-        "kind": "seeded", "seed": seed, "batch": batch,
+        "kind": "seeded",
+        "seed": seed,
+        "batch": batch,
         "inputs": {
             spec.name: {"dtype": dtype_name(spec), "shape": list(shape), "distribution": _distribution(spec)}
             for spec, shape in _resolved(specs, seed=seed, batch=batch, shapes=shapes or {})
@@ -118,25 +120,42 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
-            raise DataError(f"{path} holds Python objects, which are not loaded: they can run code",
-                            "save plain arrays with numpy.savez") from error
+            raise DataError(
+                f"{path} holds Python objects, which are not loaded: they can run code",
+                "save plain arrays with numpy.savez",
+            ) from error
         raise _damaged(path, error) from error
-    except (OSError, EOFError, KeyError, SyntaxError, AttributeError, TypeError, MemoryError, zipfile.BadZipFile,
-            zlib.error, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        SyntaxError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: BaseException) -> DataError:
-    return DataError(f"{path} is no .npz, or a damaged one ({type(error).__name__}: {error})",
-                     "save the inputs again with numpy.savez(path, name=array, …)")
+    return DataError(
+        f"{path} is no .npz, or a damaged one ({type(error).__name__}: {error})",
+        "save the inputs again with numpy.savez(path, name=array, …)",
+    )
 
 
 def _fitted(array: NDArray[Any], spec: TensorSpec, *, any_batch: bool) -> NDArray[Any]:
     wanted = dtype_name(spec)
     fits = array.dtype.kind == "U" if spec.is_string else np.can_cast(array.dtype, spec.dtype, casting="safe")
     if not fits:
-        raise DataError(f"the input {spec.name!r} got {array.dtype}, which does not convert to {wanted} without loss",
-                        f"save it with .astype({wanted!r})")
+        raise DataError(
+            f"the input {spec.name!r} got {array.dtype}, which does not convert to {wanted} without loss",
+            f"save it with .astype({wanted!r})",
+        )
     check_shape(array, spec, any_batch=any_batch)
     return np.ascontiguousarray(array if spec.is_string else array.astype(spec.dtype))
 
@@ -156,16 +175,16 @@ def _resolved(
     return resolved
 
 
-def _symbols(
-    by_name: Mapping[str, TensorSpec], batch: int, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, int]:
+def _symbols(by_name: Mapping[str, TensorSpec], batch: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     symbols: dict[str, int] = {}
     for name, shape in shapes.items():
         _check_given(by_name[name], shape)
         for wanted, size in zip(by_name[name].shape, shape, strict=False):
             if isinstance(wanted, str) and symbols.setdefault(wanted, size) != size:
-                raise UsageError(f"--shape gives {wanted!r} the sizes {symbols[wanted]} and {size}",
-                                 f"give {wanted!r} one size in all shapes")
+                raise UsageError(
+                    f"--shape gives {wanted!r} the sizes {symbols[wanted]} and {size}",
+                    f"give {wanted!r} one size in all shapes",
+                )
     for spec in by_name.values():
         if spec.shape and isinstance(spec.shape[0], str):
             symbols.setdefault(spec.shape[0], batch)
@@ -178,8 +197,10 @@ def _check_given(spec: TensorSpec, shape: tuple[int, ...]) -> None:
     try:
         check_shape(np.broadcast_to(np.empty((), dtype=np.bool_), shape), spec)
     except DataError as error:
-        raise UsageError(f"--shape {_typed(spec.name, shape)} does not fit: the model wants {spec.describe()}",
-                         "keep the rank and the sizes that are numbers") from error
+        raise UsageError(
+            f"--shape {_typed(spec.name, shape)} does not fit: the model wants {spec.describe()}",
+            "keep the rank and the sizes that are numbers",
+        ) from error
     except ValueError as error:
         raise UsageError(f"--shape {_typed(spec.name, shape)} is out of range", "give a smaller shape") from error
 
@@ -195,19 +216,25 @@ def _shape(spec: TensorSpec, batch: int, symbols: Mapping[str, int]) -> tuple[in
             sizes.append(batch if position == 0 else None)
     if any(size is None for size in sizes):
         example = _typed(spec.name, tuple(_SUGGESTED_SIZE if size is None else size for size in sizes))
-        raise UsageError(f"the input {spec.name!r} has the shape {spec.describe()}: its sizes are not all known",
-                         f"add --shape {example}, with your sizes where {_SUGGESTED_SIZE} stands")
+        raise UsageError(
+            f"the input {spec.name!r} has the shape {spec.describe()}: its sizes are not all known",
+            f"add --shape {example}, with your sizes where {_SUGGESTED_SIZE} stands",
+        )
     return tuple(size for size in sizes if size is not None)
 
 
 def _check_size(resolved: Sequence[tuple[TensorSpec, tuple[int, ...]]]) -> None:
     for spec, shape in resolved:
         if any(size < 1 for size in shape):
-            raise UsageError(f"the model fixes the input {spec.name!r} to {spec.describe()}, which holds nothing",
-                             "export the model with sizes from 1")
+            raise UsageError(
+                f"the model fixes the input {spec.name!r} to {spec.describe()}, which holds nothing",
+                "export the model with sizes from 1",
+            )
         if prod(shape) * max(8, spec.dtype.itemsize) > MAX_INPUT_BYTES:
-            raise UsageError(f"the input {_typed(spec.name, shape)} would take more than {MAX_INPUT_BYTES >> 30} GiB",
-                             "give a smaller --shape or --batch")
+            raise UsageError(
+                f"the input {_typed(spec.name, shape)} would take more than {MAX_INPUT_BYTES >> 30} GiB",
+                "give a smaller --shape or --batch",
+            )
 
 
 def _typed(name: str, shape: tuple[int, ...]) -> str:
@@ -222,8 +249,10 @@ def _distribution(spec: TensorSpec) -> str:
 
 def _draw(generator: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     if spec.is_string:
-        raise UsageError(f"the input {spec.name!r} is of strings, for which nothing sensible can be drawn",
-                         "give the inputs with --input FILE.npz")
+        raise UsageError(
+            f"the input {spec.name!r} is of strings, for which nothing sensible can be drawn",
+            "give the inputs with --input FILE.npz",
+        )
     if spec.dtype.kind == "f":
         return np.asarray(generator.standard_normal(shape)).astype(spec.dtype)
     top = 256 if spec.dtype == np.uint8 else 2

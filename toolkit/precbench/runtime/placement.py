@@ -51,8 +51,11 @@ class GraphNode:
 def placed_nodes(session: Any) -> list[PlacedNode]:
     """Read back from ONNX Runtime where each node runs (needs `session.record_ep_graph_assignment_info`)."""
     return [
-        PlacedNode(name=node.name, op_type=f"{node.domain}:{node.op_type}" if node.domain else node.op_type,
-                   provider=subgraph.ep_name)
+        PlacedNode(
+            name=node.name,
+            op_type=f"{node.domain}:{node.op_type}" if node.domain else node.op_type,
+            provider=subgraph.ep_name,
+        )
         for subgraph in session.get_provider_graph_assignment_info()
         for node in subgraph.get_nodes()
     ]
@@ -92,16 +95,18 @@ def check_placement(provider: str, nodes: Sequence[PlacedNode], model: Path) -> 
     if strays:
         raise ProviderError(
             f"the {provider} provider does not run the whole model: {len(strays)} of {len(nodes)} nodes are elsewhere, "
-            f"among them {_describe(strays)}", f"use --ep cpu, or a model of operators that {wanted} has")
+            f"among them {_describe(strays)}",
+            f"use --ep cpu, or a model of operators that {wanted} has",
+        )
     if len(elsewhere) == len(nodes):
-        raise ProviderError(f"the {provider} provider runs no node of the model, all {len(nodes)} are shape "
-                            f"computations on the CPU", "use --ep cpu for this model")
+        raise ProviderError(
+            f"the {provider} provider runs no node of the model, all {len(nodes)} are shape computations on the CPU",
+            "use --ep cpu for this model",
+        )
     return tuple(elsewhere)
 
 
-def shape_computations(
-    nodes: Sequence[GraphNode], known: Iterable[str]
-) -> Mapping[tuple[str, str], bool]:
+def shape_computations(nodes: Sequence[GraphNode], known: Iterable[str]) -> Mapping[tuple[str, str], bool]:
     """Say of each (name, op type) whether every node that bears it is a shape computation.
 
     Nodes are keyed by name and type, and once more under the empty name for the whole type.
@@ -138,8 +143,13 @@ def _walk(nodes: Iterable[Any]) -> Iterator[GraphNode]:
     for node in nodes:
         subgraphs = [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) if graph.node]
         op_type = f"{node.domain}:{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-        yield GraphNode(name=node.name, op_type=op_type, inputs=tuple(node.input),
-                        outputs=tuple(node.output), has_subgraph=bool(subgraphs))
+        yield GraphNode(
+            name=node.name,
+            op_type=op_type,
+            inputs=tuple(node.input),
+            outputs=tuple(node.output),
+            has_subgraph=bool(subgraphs),
+        )
         for graph in subgraphs:
             yield from _walk(graph.node)
 

@@ -27,9 +27,7 @@ class Runnable(Protocol):
         ...
 
 
-def predict(
-    session: Runnable, inputs: Arrays, *, batch: int, progress: Progress = SILENT
-) -> dict[str, NDArray[Any]]:
+def predict(session: Runnable, inputs: Arrays, *, batch: int, progress: Progress = SILENT) -> dict[str, NDArray[Any]]:
     """Return the outputs for all rows, as one run over them all would give them, in batches.
 
     A model that fixes its batch size runs with that, whatever `batch` says: the last batch is filled up with its last
@@ -118,7 +116,7 @@ def _rows(feeds: Arrays, names: Sequence[str]) -> int:
 
 def _batches(inputs: Arrays, names: Sequence[str], rows: int, size: int) -> Iterator[Arrays]:
     for start in range(0, rows, size):
-        yield {name: array[start:start + size] if name in names else array for name, array in inputs.items()}
+        yield {name: array[start : start + size] if name in names else array for name, array in inputs.items()}
 
 
 def _padded(feeds: Arrays, names: Sequence[str], count: int, fixed: int) -> Arrays:
@@ -126,21 +124,27 @@ def _padded(feeds: Arrays, names: Sequence[str], count: int, fixed: int) -> Arra
         raise DataError(f"a batch of {count} rows is given to a model fixed to {fixed}", f"give at most {fixed} rows")
     if count == fixed:
         return feeds
-    return {name: np.concatenate([array, np.repeat(array[-1:], fixed - count, axis=0)]) if name in names else array
-            for name, array in feeds.items()}
+    return {
+        name: np.concatenate([array, np.repeat(array[-1:], fixed - count, axis=0)]) if name in names else array
+        for name, array in feeds.items()
+    }
 
 
-def _store(
-    outputs: dict[str, NDArray[Any]], found: Arrays, *, done: int, count: int, ran: int, rows: int
-) -> None:
+def _store(outputs: dict[str, NDArray[Any]], found: Arrays, *, done: int, count: int, ran: int, rows: int) -> None:
     for name, array in found.items():
         if array.ndim == 0 or len(array) != ran:
-            raise ModelError(f"the output {name!r} has the shape {list(array.shape)} for {ran} rows of input, so its "
-                             f"batches cannot be joined", "use a model whose outputs have one row per input row")
+            raise ModelError(
+                f"the output {name!r} has the shape {list(array.shape)} for {ran} rows of input, so its "
+                f"batches cannot be joined",
+                "use a model whose outputs have one row per input row",
+            )
         if name not in outputs:
             outputs[name] = np.empty((rows, *array.shape[1:]), dtype=array.dtype)
         target = outputs[name]
         if target.shape[1:] != array.shape[1:]:
-            raise ModelError(f"the output {name!r} changes its shape from batch to batch: {list(target.shape[1:])}, "
-                             f"then {list(array.shape[1:])}", "use a model whose outputs have one size")
-        target[done:done + count] = array[:count]
+            raise ModelError(
+                f"the output {name!r} changes its shape from batch to batch: {list(target.shape[1:])}, "
+                f"then {list(array.shape[1:])}",
+                "use a model whose outputs have one size",
+            )
+        target[done : done + count] = array[:count]

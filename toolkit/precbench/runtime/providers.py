@@ -31,9 +31,10 @@ def import_onnxruntime() -> ModuleType:
         try:
             return importlib.import_module("onnxruntime")
         except ImportError as error:
-            raise MissingDependencyError(f"onnxruntime cannot be imported: {error}",
-                                         "pip install onnxruntime-gpu (or onnxruntime where there is no such wheel)") \
-                from error
+            raise MissingDependencyError(
+                f"onnxruntime cannot be imported: {error}",
+                "pip install onnxruntime-gpu (or onnxruntime where there is no such wheel)",
+            ) from error
 
 
 @functools.cache
@@ -60,7 +61,8 @@ def check_listed(provider: str) -> None:
     if PROVIDERS[provider] not in listed:
         raise ProviderError(
             f"the installed onnxruntime was built without {PROVIDERS[provider]}; it has {', '.join(listed)}",
-            "pip uninstall onnxruntime, then pip install --force-reinstall onnxruntime-gpu, or use --ep cpu")
+            "pip uninstall onnxruntime, then pip install --force-reinstall onnxruntime-gpu, or use --ep cpu",
+        )
 
 
 def provider_failure(provider: str, evidence: str) -> ProviderError:

@@ -27,8 +27,12 @@ from precbench.runtime.tensors import TensorSpec, check_feeds, spec_from
 AUTO_ORDER = ("cuda", "cpu")
 """What "auto" tries. TensorRT is left out: it compiles for minutes and chooses its own precision (TF32)."""
 
-_LEVELS = {"disable": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED",
-           "all": "ORT_ENABLE_ALL"}
+_LEVELS = {
+    "disable": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 _WARNING, _FATAL = 2, 4
 _MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 
@@ -78,8 +82,9 @@ class Session:
         check_feeds(feeds, self.inputs)
         names = [spec.name for spec in self.outputs]
         try:
-            values = self._session.run(names, {name: np.asarray(array) for name, array in feeds.items()},
-                                       run_options(self.settings))
+            values = self._session.run(
+                names, {name: np.asarray(array) for name, array in feeds.items()}, run_options(self.settings)
+            )
         except self._errors as error:
             raise run_error(self.model, str(error)) from error
         return dict(zip(names, values, strict=True))
@@ -171,11 +176,17 @@ def _open_on(provider: str, model: Path, settings: SessionSettings, passed_over:
         raise provider_failure(provider, noise)
     nodes = placed_nodes(made)
     return Session(
-        model=model, settings=settings, provider=provider,
+        model=model,
+        settings=settings,
+        provider=provider,
         inputs=tuple(spec_from(i.name, i.type, i.shape, what="input") for i in made.get_inputs()),
         outputs=tuple(spec_from(o.name, o.type, o.shape, what="output") for o in made.get_outputs()),
-        placement=count_by_provider(nodes), cpu_shape_nodes=check_placement(provider, nodes, model),
-        memcpy_nodes=count_memcpy(noise), passed_over=passed_over, _session=made, _errors=onnxruntime_errors(),
+        placement=count_by_provider(nodes),
+        cpu_shape_nodes=check_placement(provider, nodes, model),
+        memcpy_nodes=count_memcpy(noise),
+        passed_over=passed_over,
+        _session=made,
+        _errors=onnxruntime_errors(),
     )
 
 
@@ -185,8 +196,9 @@ def _make(provider: str, model: Path, settings: SessionSettings) -> tuple[Any, s
     failure: Exception | None = None
     with captured_noise() as noise:
         try:
-            made = runtime.InferenceSession(str(model), options, providers=providers, enable_fallback=0,
-                                            read_config_from_model=0)
+            made = runtime.InferenceSession(
+                str(model), options, providers=providers, enable_fallback=0, read_config_from_model=0
+            )
         except onnxruntime_errors() as error:
             failure = error
     if failure is None:
@@ -211,8 +223,10 @@ def session_options(settings: SessionSettings) -> Any:
     options.add_session_config_entry("session.force_spinning_stop", str(int(settings.force_spinning_stop)))
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if not hasattr(runtime.InferenceSession, "get_provider_graph_assignment_info"):
-        raise MissingDependencyError(f"onnxruntime {runtime.__version__} cannot say which provider runs which node",
-                                     "pip install --upgrade the onnxruntime package to 1.24 or later")
+        raise MissingDependencyError(
+            f"onnxruntime {runtime.__version__} cannot say which provider runs which node",
+            "pip install --upgrade the onnxruntime package to 1.24 or later",
+        )
     return options
 
 

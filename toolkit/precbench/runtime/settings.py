@@ -27,25 +27,75 @@ PROVIDER_DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "tensorrt": {"device_id": "0"},
 }
 _CUDA_OPTIONS = (
-    "device_id", "has_user_compute_stream", "user_compute_stream", "gpu_mem_limit", "arena_extend_strategy",
-    "cudnn_conv_algo_search", "cudnn_conv_use_max_workspace", "cudnn_conv1d_pad_to_nc1d", "do_copy_in_default_stream",
-    "enable_cuda_graph", "enable_cudnn", "enable_skip_layer_norm_strict_mode", "fuse_conv_bias", "gpu_external_alloc",
-    "gpu_external_empty_cache", "gpu_external_free", "prefer_nhwc", "sdpa_kernel", "tunable_op_enable",
-    "tunable_op_max_tuning_duration_ms", "tunable_op_tuning_enable", "use_ep_level_unified_stream", "use_tf32",
+    "device_id",
+    "has_user_compute_stream",
+    "user_compute_stream",
+    "gpu_mem_limit",
+    "arena_extend_strategy",
+    "cudnn_conv_algo_search",
+    "cudnn_conv_use_max_workspace",
+    "cudnn_conv1d_pad_to_nc1d",
+    "do_copy_in_default_stream",
+    "enable_cuda_graph",
+    "enable_cudnn",
+    "enable_skip_layer_norm_strict_mode",
+    "fuse_conv_bias",
+    "gpu_external_alloc",
+    "gpu_external_empty_cache",
+    "gpu_external_free",
+    "prefer_nhwc",
+    "sdpa_kernel",
+    "tunable_op_enable",
+    "tunable_op_max_tuning_duration_ms",
+    "tunable_op_tuning_enable",
+    "use_ep_level_unified_stream",
+    "use_tf32",
 )
 _TENSORRT_OPTIONS = (
-    "device_id", "has_user_compute_stream", "user_compute_stream", "trt_auxiliary_streams", "trt_bf16_enable",
-    "trt_build_heuristics_enable", "trt_builder_optimization_level", "trt_context_memory_sharing_enable",
-    "trt_cuda_graph_enable", "trt_detailed_build_log", "trt_dla_core", "trt_dla_enable", "trt_dump_ep_context_model",
-    "trt_dump_subgraphs", "trt_engine_cache_enable", "trt_engine_cache_path", "trt_engine_cache_prefix",
-    "trt_engine_decryption_enable", "trt_engine_decryption_lib_path", "trt_engine_hw_compatible",
-    "trt_ep_context_embed_mode", "trt_ep_context_file_path", "trt_extra_plugin_lib_paths",
-    "trt_force_sequential_engine_build", "trt_force_timing_cache", "trt_fp16_enable",
-    "trt_int8_calibration_table_name", "trt_int8_enable", "trt_int8_use_native_calibration_table",
-    "trt_layer_norm_fp32_fallback", "trt_load_user_initializer", "trt_max_partition_iterations",
-    "trt_max_workspace_size", "trt_min_subgraph_size", "trt_onnx_model_folder_path", "trt_op_types_to_exclude",
-    "trt_preview_features", "trt_profile_max_shapes", "trt_profile_min_shapes", "trt_profile_opt_shapes",
-    "trt_sparsity_enable", "trt_tactic_sources", "trt_timing_cache_enable", "trt_timing_cache_path",
+    "device_id",
+    "has_user_compute_stream",
+    "user_compute_stream",
+    "trt_auxiliary_streams",
+    "trt_bf16_enable",
+    "trt_build_heuristics_enable",
+    "trt_builder_optimization_level",
+    "trt_context_memory_sharing_enable",
+    "trt_cuda_graph_enable",
+    "trt_detailed_build_log",
+    "trt_dla_core",
+    "trt_dla_enable",
+    "trt_dump_ep_context_model",
+    "trt_dump_subgraphs",
+    "trt_engine_cache_enable",
+    "trt_engine_cache_path",
+    "trt_engine_cache_prefix",
+    "trt_engine_decryption_enable",
+    "trt_engine_decryption_lib_path",
+    "trt_engine_hw_compatible",
+    "trt_ep_context_embed_mode",
+    "trt_ep_context_file_path",
+    "trt_extra_plugin_lib_paths",
+    "trt_force_sequential_engine_build",
+    "trt_force_timing_cache",
+    "trt_fp16_enable",
+    "trt_int8_calibration_table_name",
+    "trt_int8_enable",
+    "trt_int8_use_native_calibration_table",
+    "trt_layer_norm_fp32_fallback",
+    "trt_load_user_initializer",
+    "trt_max_partition_iterations",
+    "trt_max_workspace_size",
+    "trt_min_subgraph_size",
+    "trt_onnx_model_folder_path",
+    "trt_op_types_to_exclude",
+    "trt_preview_features",
+    "trt_profile_max_shapes",
+    "trt_profile_min_shapes",
+    "trt_profile_opt_shapes",
+    "trt_sparsity_enable",
+    "trt_tactic_sources",
+    "trt_timing_cache_enable",
+    "trt_timing_cache_path",
     "trt_weight_stripped_engine_enable",
 )
 PROVIDER_OPTIONS: Mapping[str, tuple[str, ...]] = {"cpu": (), "cuda": _CUDA_OPTIONS, "tensorrt": _TENSORRT_OPTIONS}
@@ -101,10 +151,14 @@ class SessionSettings:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, under the fields' names."""
         return {
-            "provider": self.provider, "provider_options": dict(self.provider_options),
-            "intra_op_threads": self.intra_op_threads, "inter_op_threads": self.inter_op_threads,
-            "optimization_level": self.optimization_level, "execution_mode": self.execution_mode,
-            "allow_spinning": self.allow_spinning, "force_spinning_stop": self.force_spinning_stop,
+            "provider": self.provider,
+            "provider_options": dict(self.provider_options),
+            "intra_op_threads": self.intra_op_threads,
+            "inter_op_threads": self.inter_op_threads,
+            "optimization_level": self.optimization_level,
+            "execution_mode": self.execution_mode,
+            "allow_spinning": self.allow_spinning,
+            "force_spinning_stop": self.force_spinning_stop,
             "log_severity": self.log_severity,
         }
 
@@ -121,8 +175,10 @@ def _short_provider(name: str) -> str:
     lowered = str(name).lower()
     short = by_full_name.get(lowered, lowered)
     if short not in (AUTO, *PROVIDERS):
-        raise UsageError(f"there is no execution provider {name!r} here",
-                         f"{nearest(lowered, (AUTO, *PROVIDERS))}; give auto, cpu, cuda or tensorrt")
+        raise UsageError(
+            f"there is no execution provider {name!r} here",
+            f"{nearest(lowered, (AUTO, *PROVIDERS))}; give auto, cpu, cuda or tensorrt",
+        )
     return short
 
 
@@ -132,20 +188,25 @@ def _check_options(provider: str, options: Mapping[str, str]) -> None:
     if provider == AUTO:
         raise UsageError("provider options need a named provider, not auto", "name it, for example with --ep cuda")
     if provider == "cpu":
-        raise UsageError(f"the cpu provider has no options, {next(iter(options))!r} was given",
-                         "leave provider options out, or choose another provider with --ep")
+        raise UsageError(
+            f"the cpu provider has no options, {next(iter(options))!r} was given",
+            "leave provider options out, or choose another provider with --ep",
+        )
     for name in options:
         if name not in PROVIDER_OPTIONS[provider]:
-            raise UsageError(f"the {provider} provider has no option {name!r}",
-                             nearest(name, PROVIDER_OPTIONS[provider]))
+            raise UsageError(
+                f"the {provider} provider has no option {name!r}", nearest(name, PROVIDER_OPTIONS[provider])
+            )
     if not options.get("device_id", "0").isdecimal():
         raise UsageError(f"the device_id {options['device_id']!r} is no whole number", "give 0 for the first GPU")
 
 
 def _check_threads(what: str, threads: int) -> None:
     if not 1 <= threads <= MAX_THREADS:
-        raise UsageError(f"{threads} {what} threads is outside 1..{MAX_THREADS}",
-                         "give the number itself, so that the record shows it: at most the cores you have")
+        raise UsageError(
+            f"{threads} {what} threads is outside 1..{MAX_THREADS}",
+            "give the number itself, so that the record shows it: at most the cores you have",
+        )
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -13,8 +13,11 @@ from precbench.runtime.settings import nearest
 Shape = tuple[int | str | None, ...]
 
 _DTYPES: Mapping[str, np.dtype[Any]] = {
-    "float": np.dtype(np.float32), "float16": np.dtype(np.float16), "double": np.dtype(np.float64),
-    "bool": np.dtype(np.bool_), "string": np.dtype(np.str_),
+    "float": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "double": np.dtype(np.float64),
+    "bool": np.dtype(np.bool_),
+    "string": np.dtype(np.str_),
     **{name: np.dtype(name) for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")},
 }
 
@@ -58,11 +61,15 @@ def spec_from(name: str, onnx_type: str, shape: Sequence[int | str | None], *, w
     """
     element = onnx_type.removeprefix("tensor(").removesuffix(")")
     if not onnx_type.startswith("tensor("):
-        raise ModelError(f"the {what} {name!r} is a {onnx_type}, not a tensor",
-                         "export the model with plain tensors (scikit-learn's converter: the option zipmap=False)")
+        raise ModelError(
+            f"the {what} {name!r} is a {onnx_type}, not a tensor",
+            "export the model with plain tensors (scikit-learn's converter: the option zipmap=False)",
+        )
     if element not in _DTYPES:
-        raise ModelError(f"the {what} {name!r} has elements of the type {element}, which NumPy has not",
-                         "give the model float32 inputs and outputs and let it cast inside")
+        raise ModelError(
+            f"the {what} {name!r} has elements of the type {element}, which NumPy has not",
+            "give the model float32 inputs and outputs and let it cast inside",
+        )
     return TensorSpec(name=name, dtype=_DTYPES[element], shape=tuple(shape))
 
 
@@ -114,15 +121,19 @@ def check_shape(array: NDArray[Any], spec: TensorSpec, *, any_batch: bool = Fals
         for got, wanted in zip(array.shape[start:], spec.shape[start:], strict=True)
     )
     if not fits:
-        raise DataError(f"the input {spec.name!r} got the shape {list(array.shape)}, the model wants {spec.describe()}",
-                        "give an array of that shape; a name or ? stands for any size")
+        raise DataError(
+            f"the input {spec.name!r} got the shape {list(array.shape)}, the model wants {spec.describe()}",
+            "give an array of that shape; a name or ? stands for any size",
+        )
 
 
 def _check_dtype(array: NDArray[Any], spec: TensorSpec) -> None:
     fits = array.dtype.kind in "UO" if spec.is_string else array.dtype == spec.dtype
     if not fits:
-        raise DataError(f"the input {spec.name!r} got {array.dtype}, the model wants {dtype_name(spec)}",
-                        f"convert the array, for example with .astype({dtype_name(spec)!r})")
+        raise DataError(
+            f"the input {spec.name!r} got {array.dtype}, the model wants {dtype_name(spec)}",
+            f"convert the array, for example with .astype({dtype_name(spec)!r})",
+        )
 
 
 def dtype_name(spec: TensorSpec) -> str:

@@ -62,9 +62,8 @@ def export_file(
     path = output or model.with_suffix(".onnx")
     check_output(path, force=force)
     with progress.track(f"exporting {model.name}", 3) as advance:
-        from precbench.checkpoints.loading import load_model
-
         from precbench.checkpoints.export import export_to_file
+        from precbench.checkpoints.loading import load_model
         from precbench.checkpoints.variables import named_variables
 
         keras_model = load_model(model, weights)

@@ -1,7 +1,7 @@
 """Round a file, whichever of the two kinds a user has: an ONNX model, or the Keras checkpoint of the paper."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +141,4 @@ def _round_keras(
     ]
     plan = select(initializers, selectors, decimals=decimals)
     outcomes = round_checkpoint(model, output, plan.decimals, architecture=architecture)
-    return plan, tuple(
-        Outcome(
-            initializer=outcome.variable,
-            layer=outcome.layer,
-            group=groups[outcome.variable],
-            decimals=outcome.decimals,
-            skipped=outcome.skipped,
-            elements=outcome.elements,
-            changed=outcome.changed,
-        )
-        for outcome in outcomes
-    )
+    return plan, tuple(replace(outcome, group=groups[outcome.initializer]) for outcome in outcomes)

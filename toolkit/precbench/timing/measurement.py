@@ -40,8 +40,11 @@ class Samples:
         """Refuse values that cannot be used."""
         for times, order in ((self.elapsed_ns, self.schedule.order), (self.warmup_ns, self.schedule.warmup_order)):
             if times.shape != order.shape or times.dtype != np.int64 or (times < 0).any():
-                raise DataError(f"times of shape {list(times.shape)} and type {times.dtype} do not fit a schedule of "
-                                f"shape {list(order.shape)}", "give int64 nanoseconds, one per round and arm, from 0")
+                raise DataError(
+                    f"times of shape {list(times.shape)} and type {times.dtype} do not fit a schedule of "
+                    f"shape {list(order.shape)}",
+                    "give int64 nanoseconds, one per round and arm, from 0",
+                )
 
     def of(self, arm: str) -> NDArray[np.int64]:
         """Return one arm's times, int64 [rounds], nanoseconds per sample.
@@ -81,19 +84,27 @@ class Samples:
             return cls._from_json(value)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, PrecbenchError) as error:
             problem = error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}: {error}"
-            raise DataError(f"these are no timing samples ({problem})", "give a value that Samples.to_json made") \
-                from error
+            raise DataError(
+                f"these are no timing samples ({problem})", "give a value that Samples.to_json made"
+            ) from error
 
     @classmethod
     def _from_json(cls, value: Mapping[str, Any]) -> Self:
         if value["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {value['schema_version']!r}, not {SCHEMA_VERSION}")
         arms = tuple(str(arm) for arm in value["arms"])
-        schedule = Schedule(arms=arms, order=_whole(value["order"], len(arms)).astype(np.intp),
-                            warmup_order=_whole(value["warmup_order"], len(arms)).astype(np.intp),
-                            seed=int(value["seed"]), calls_per_sample=int(value["calls_per_sample"]))
-        return cls(schedule=schedule, elapsed_ns=_whole(value["elapsed_ns"], len(arms)),
-                   warmup_ns=_whole(value["warmup_ns"], len(arms)))
+        schedule = Schedule(
+            arms=arms,
+            order=_whole(value["order"], len(arms)).astype(np.intp),
+            warmup_order=_whole(value["warmup_order"], len(arms)).astype(np.intp),
+            seed=int(value["seed"]),
+            calls_per_sample=int(value["calls_per_sample"]),
+        )
+        return cls(
+            schedule=schedule,
+            elapsed_ns=_whole(value["elapsed_ns"], len(arms)),
+            warmup_ns=_whole(value["warmup_ns"], len(arms)),
+        )
 
 
 def measure(
@@ -151,15 +162,17 @@ def measure_within(
     Raises:
         UsageError: see `rounds_for` and `plan_schedule`.
     """
-    plan = plan_schedule(tuple(arms), rounds=1, warmup_rounds=warmup_rounds, seed=seed,
-                         calls_per_sample=calls_per_sample)
+    plan = plan_schedule(
+        tuple(arms), rounds=1, warmup_rounds=warmup_rounds, seed=seed, calls_per_sample=calls_per_sample
+    )
     calls = _in_order(arms, plan)
     with _no_garbage_collection():
         with progress.track("warming up", warmup_rounds) as step:
             warmup = _time(calls, plan.warmup_order, calls_per_sample, clock, step)
         rounds = rounds_for(budget_s, warmup, least=least_rounds, most=most_rounds)
-        schedule = plan_schedule(plan.arms, rounds=rounds, warmup_rounds=warmup_rounds, seed=seed,
-                                 calls_per_sample=calls_per_sample)
+        schedule = plan_schedule(
+            plan.arms, rounds=rounds, warmup_rounds=warmup_rounds, seed=seed, calls_per_sample=calls_per_sample
+        )
         with progress.track("timing", rounds) as step:
             elapsed = _time(calls, schedule.order, calls_per_sample, clock, step)
     return Samples(schedule=schedule, elapsed_ns=elapsed, warmup_ns=warmup)
@@ -189,8 +202,10 @@ def _sample_ns(call: Callable[[], object], count: int, clock: Clock) -> int:
 
 def _in_order(arms: Mapping[str, Callable[[], object]], schedule: Schedule) -> list[Callable[[], object]]:
     if set(arms) != set(schedule.arms):
-        raise UsageError(f"the arms are {', '.join(arms)}, the schedule's are {', '.join(schedule.arms)}",
-                         "plan the schedule for the arms that are measured")
+        raise UsageError(
+            f"the arms are {', '.join(arms)}, the schedule's are {', '.join(schedule.arms)}",
+            "plan the schedule for the arms that are measured",
+        )
     return [arms[name] for name in schedule.arms]
 
 

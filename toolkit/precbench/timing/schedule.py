@@ -39,8 +39,9 @@ class Schedule:
         _check_arms(self.arms)
         for order in (self.order, self.warmup_order):
             if order.ndim != 2 or not np.array_equal(np.sort(order, axis=1), _each_arm_once(len(order), self.arms)):
-                raise UsageError("the order of a schedule does not call every arm once in every round",
-                                 "draw it with plan_schedule")
+                raise UsageError(
+                    "the order of a schedule does not call every arm once in every round", "draw it with plan_schedule"
+                )
         _check_count("calls per sample", self.calls_per_sample, least=1)
 
     @property
@@ -74,9 +75,13 @@ def plan_schedule(
     if seed < 0:
         raise UsageError(f"the seed {seed} is negative", "give a whole number from 0")
     _check_arms(tuple(arms))
-    return Schedule(arms=tuple(arms), order=_draw(rounds, len(arms), seed, _ROUND_STREAM),
-                    warmup_order=_draw(warmup_rounds, len(arms), seed, _WARMUP_STREAM), seed=seed,
-                    calls_per_sample=calls_per_sample)
+    return Schedule(
+        arms=tuple(arms),
+        order=_draw(rounds, len(arms), seed, _ROUND_STREAM),
+        warmup_order=_draw(warmup_rounds, len(arms), seed, _WARMUP_STREAM),
+        seed=seed,
+        calls_per_sample=calls_per_sample,
+    )
 
 
 def rounds_for(budget_s: float, warmup_ns: NDArray[np.int64], *, least: int = 10, most: int = 10_000) -> int:
@@ -96,8 +101,10 @@ def rounds_for(budget_s: float, warmup_ns: NDArray[np.int64], *, least: int = 10
     if not 0 < budget_s < float("inf"):
         raise UsageError(f"the time budget of {budget_s} s is not a positive number", "give seconds, such as 10")
     if len(warmup_ns) == 0:
-        raise UsageError("a time budget needs at least one warm-up round to know how long a round takes",
-                         "give one warm-up round or more, or the number of rounds itself")
+        raise UsageError(
+            "a time budget needs at least one warm-up round to know how long a round takes",
+            "give one warm-up round or more, or the number of rounds itself",
+        )
     if not 1 <= least <= most:
         raise UsageError(f"between {least} and {most} rounds there is none", "give 1 <= least <= most")
     return max(least, min(most, int(budget_s * 1e9 / _round_ns(warmup_ns))))
@@ -119,8 +126,10 @@ def calls_for(warmup_ns: NDArray[np.int64], *, sample_ns: int = 100_000) -> int:
         UsageError: there was no warm-up round.
     """
     if len(warmup_ns) == 0:
-        raise UsageError("the number of calls per sample needs at least one warm-up round",
-                         "give one warm-up round or more, or the number of calls itself")
+        raise UsageError(
+            "the number of calls per sample needs at least one warm-up round",
+            "give one warm-up round or more, or the number of calls itself",
+        )
     quickest = max(1.0, float(np.median(warmup_ns, axis=0).min()))
     return int(min(MAX_ROUNDS, max(1, -(-sample_ns // quickest))))
 

@@ -61,8 +61,9 @@ def paired_ratio(samples: Samples, *, base: str, variant: str, seed: int, level:
     logs = _log_ratios(samples, base, variant)
     least = fewest_pairs(level)
     if len(logs) < least:
-        raise UsageError(f"{len(logs)} rounds are too few for an interval at the level {level}",
-                         f"measure at least {least} rounds")
+        raise UsageError(
+            f"{len(logs)} rounds are too few for an interval at the level {level}", f"measure at least {least} rounds"
+        )
     low, high = _bootstrap_median(logs, seed, level)
     point, low, high = np.exp([np.median(logs), low, high])
     return Ratio(point=float(point), low=float(low), high=float(high), level=level, pairs=len(logs))
@@ -84,8 +85,9 @@ def fewest_pairs(level: float) -> int:
 def _log_ratios(samples: Samples, base: str, variant: str) -> NDArray[np.float64]:
     below, above = samples.of(base), samples.of(variant)
     if min(below.min(), above.min()) <= 0:
-        raise UsageError("a sample took no time that the clock could see",
-                         "time more calls per sample, or a larger batch")
+        raise UsageError(
+            "a sample took no time that the clock could see", "time more calls per sample, or a larger batch"
+        )
     logs: NDArray[np.float64] = np.log(above.astype(np.float64)) - np.log(below.astype(np.float64))
     return logs
 
@@ -94,7 +96,13 @@ def _bootstrap_median(logs: NDArray[np.float64], seed: int, level: float) -> tup
     if (logs == logs[0]).all():
         return float(logs[0]), float(logs[0])
     found = stats.bootstrap(
-        (logs,), np.median, n_resamples=RESAMPLES, batch=max(1, _BATCH_ELEMENTS // len(logs)), vectorized=True,
-        confidence_level=level, method="percentile", random_state=np.random.default_rng(seed),
+        (logs,),
+        np.median,
+        n_resamples=RESAMPLES,
+        batch=max(1, _BATCH_ELEMENTS // len(logs)),
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), float(found.high)
