@@ -21,9 +21,8 @@ def about_the_conditions(record: Mapping[str, Any]) -> str:
     placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
     return (
         f"Ran on {placed}, {session['intra_op_threads']} thread(s), optimizations {session['optimization_level']}. "
-        f"A ratio below 1 is faster than the base. One process only: two sessions of one model can differ by 1 % by "
-        f"luck (memory layout), so a variant is told apart only where its whole interval lies beyond that and beyond "
-        f"the control's."
+        f"A ratio below 1 is faster than the base. The sessions were made anew {record['control']['replicates']} "
+        f"times, in one process; a variant is told apart only where its whole interval lies beyond the control's."
     )
 
 

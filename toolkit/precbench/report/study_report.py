@@ -87,8 +87,7 @@ def _about_time(variants: Sequence[Mapping[str, Any]], control: Mapping[str, Any
     )
     return (
         f"Time on {session['provider']}, {session['intra_op_threads']} thread(s): ratios from {min(points):.3f} to "
-        f"{max(points):.3f}; the base against itself gives {interval(control)}, and two sessions of one model can "
-        f"differ by 1 % by luck; {finding}."
+        f"{max(points):.3f}; the base against itself gives {interval(control)}; {finding}."
     )
 
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
 from precbench.progress import SILENT, Progress
-from precbench.runtime import Session, SessionSettings, environment
+from precbench.runtime import BoundRun, Session, SessionSettings, environment
 from precbench.study.sessions import open_model
-from precbench.timing import Ratio, Samples, measure_within, paired_ratio
+from precbench.timing import Ratio, Samples, measure_replicates, replicated_ratio
 
 BASE, CONTROL = "base", "control"
 WARMUP_ROUNDS = 10
-SESSION_LUCK = 0.01
-"""Two sessions of one model differ steadily by up to this much, by memory layout (docs/decisions/timing.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +23,8 @@ class Benchmark:
     """A finished measurement.
 
     Attributes:
-        samples: every time taken; arms `base`, `control` (a second session of the base), then the variants.
+        samples: every time taken, one value per set of sessions; arms `base`, `control` (a second session of the
+            base), then the variants.
         ratios: variant to time ratio against the base.
         control: the ratio of the base's second session to its first: what this run shows for no difference at all.
         session: provider, options, threads, optimization level, placement.
@@ -33,12 +33,16 @@ class Benchmark:
 
     base: Path
     variants: Mapping[str, Path]
-    samples: Samples
+    samples: tuple[Samples, ...]
     ratios: Mapping[str, Ratio]
     control: Ratio
     session: Mapping[str, Any]
     inputs: Mapping[str, Any]
     environment: Mapping[str, Any]
+
+    def median_ns(self, arm: str) -> float:
+        """Return the median time of one call of an arm, in nanoseconds; for reading, not for comparing."""
+        return float(np.median([samples.median_ns(arm) for samples in self.samples]))
 
     def to_json(self, *, raw: bool = True) -> dict[str, Any]:
         """Return the record; with `raw` every sample in nanoseconds."""
@@ -48,27 +52,23 @@ class Benchmark:
                 name: {
                     "path": str(path),
                     "ratio": self.ratios[name].to_json(),
-                    "median_ns": self.samples.median_ns(name),
+                    "median_ns": self.median_ns(name),
                     "told_apart": told_apart(self.ratios[name], self.control),
                 }
                 for name, path in self.variants.items()
             },
             "control": self.control.to_json(),
-            "base_median_ns": self.samples.median_ns(BASE),
+            "base_median_ns": self.median_ns(BASE),
             "session": dict(self.session),
             "inputs": dict(self.inputs),
             "environment": dict(self.environment),
-            **({"samples": self.samples.to_json()} if raw else {}),
+            **({"samples": [samples.to_json() for samples in self.samples]} if raw else {}),
         }
 
 
 def told_apart(ratio: Ratio, control: Ratio) -> bool:
-    """Whether a variant is told apart from its base by this run.
-
-    The whole interval must lie beyond what the control shows, mirrored too, and beyond `SESSION_LUCK`: the control is
-    one pair of sessions, and a run in one process cannot know how unlike two others would be.
-    """
-    low = min(control.low, 1 / control.high, 1 / (1 + SESSION_LUCK))
+    """Whether the whole interval of a ratio lies beyond what the control shows, and beyond its mirror image."""
+    low = min(control.low, 1 / control.high)
     return ratio.high < low or ratio.low > 1 / low
 
 
@@ -86,7 +86,8 @@ def benchmark(
     """Time each variant against the base.
 
     All sessions live in this process and are fed the same buffers; each round calls every one of them once, in an
-    order drawn from the seed. The number of rounds is fixed from the warm-up before the first measured call.
+    order drawn from the seed. The sessions are made anew several times, each time in another order, so that a
+    session's luck (where it lies in memory: about 1 %) is noise and not a finding.
 
     Args:
         feeds: input name to array; one call runs them once.
@@ -104,19 +105,23 @@ def benchmark(
             "name at least two models: precbench bench BASE.onnx VARIANT.onnx",
         )
     names = dict(zip(_arm_names(variants), variants, strict=True))
+    models = {BASE: base, CONTROL: base, **names}
     sessions: dict[str, Session] = {}
-    with progress.track("making sessions", 2 + len(names)) as advance:
-        for arm, path in {BASE: base, CONTROL: base, **names}.items():
-            sessions[arm] = open_model(path, settings)
-            advance(1)
-    arms = {arm: session.bind(feeds) for arm, session in sessions.items()}
-    samples = measure_within(arms, budget_s=budget_s, warmup_rounds=WARMUP_ROUNDS, seed=seed, progress=progress)
+
+    def make(order: Sequence[str]) -> dict[str, BoundRun]:
+        sessions.clear()
+        sessions.update({arm: open_model(models[arm], settings) for arm in order})
+        return {arm: sessions[arm].bind(feeds) for arm in models}
+
+    samples = measure_replicates(
+        make, tuple(models), budget_s=budget_s, warmup_rounds=WARMUP_ROUNDS, seed=seed, progress=progress
+    )
     return Benchmark(
         base=base,
         variants=names,
         samples=samples,
-        ratios={name: paired_ratio(samples, base=BASE, variant=name, seed=seed) for name in names},
-        control=paired_ratio(samples, base=BASE, variant=CONTROL, seed=seed),
+        ratios={name: replicated_ratio(samples, base=BASE, variant=name, seed=seed) for name in names},
+        control=replicated_ratio(samples, base=BASE, variant=CONTROL, seed=seed),
         session=sessions[BASE].record(),
         inputs=dict(inputs),
         environment=environment(),
