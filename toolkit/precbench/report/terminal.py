@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from precbench.progress import SILENT
+
 _WIDE = 200  # columns where the output is no terminal: nothing is cut in a file or a pipe
 
 
@@ -35,13 +37,16 @@ class TerminalProgress:
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
         )
         self._open = 0
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a bar while the work goes on; bars may be nested."""
+        """Show a bar while the work goes on, on a terminal only; bars may be nested."""
+        if not self._console.is_terminal:
+            with SILENT.track(label, total) as advance:
+                yield advance
+            return
         task = self._bars.add_task(label, total=total)
         self._open += 1
         if self._open == 1:
