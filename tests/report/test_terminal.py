@@ -12,7 +12,7 @@ from precbench.report.terminal import TerminalProgress, say
 def on(monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool) -> io.StringIO:
     out = io.StringIO()
     console = Console(file=out, force_terminal=is_terminal, width=80, highlight=False)
-    monkeypatch.setattr(terminal, "make_console", lambda stderr=False: console)
+    monkeypatch.setattr(terminal, "make_console", lambda **_options: console)
     return out
 
 
