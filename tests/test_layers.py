@@ -14,7 +14,7 @@ PACKAGE = Path(precbench.__file__).parent
 
 LAYERS = [
     {"__init__", "errors"},
-    {"files", "progress"},
+    {"files", "nearest", "progress"},
     {"grids", "timing", "accuracy"},
     {"graph", "datasets", "runtime"},
     {"checkpoints"},

@@ -122,13 +122,15 @@ def test_the_preprocessing_modes_are_kerass(keras: ModuleType) -> None:
 def test_an_unknown_architecture_is_refused_with_the_nearest(keras: ModuleType, name: str, nearest: str) -> None:
     with pytest.raises(UsageError, match=f"the architecture '{name}' is unknown") as caught:
         build(name, input_size=32, classes=10)
-    assert caught.value.remedy == f"did you mean {nearest}? choose a model of keras.applications"
+    assert f" {nearest}" in caught.value.remedy
+    assert caught.value.remedy.startswith("the nearest")
 
 
 def test_a_name_like_no_architecture_is_refused_without_a_guess(keras: ModuleType) -> None:
     with pytest.raises(UsageError) as caught:
         build("##", input_size=32, classes=10)
-    assert caught.value.remedy == "choose a model of keras.applications"
+    assert caught.value.remedy.startswith("known are ")
+    assert caught.value.remedy.endswith("choose a model of keras.applications")
 
 
 @pytest.mark.parametrize(

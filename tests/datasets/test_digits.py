@@ -127,15 +127,15 @@ def test_a_size_outside_the_limits_is_refused(size: int) -> None:
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match="the split 'tests' is unknown; the nearest is 'test'") as caught:
+    with pytest.raises(DataError, match="the split 'tests' is unknown\nthe nearest is test") as caught:
         load_dataset("digits", split="tests")
-    assert caught.value.remedy == "choose train, validation, test or all"
+    assert caught.value.remedy.endswith("choose train, validation, test or all")
 
 
 def test_an_unknown_data_set_is_refused_with_the_nearest() -> None:
-    with pytest.raises(DataError, match="the data set 'digit' is unknown; the nearest is 'digits'") as caught:
+    with pytest.raises(DataError, match="the data set 'digit' is unknown\nthe nearest is digits") as caught:
         load_splits("digit")
-    assert caught.value.remedy == "choose one of digits, npz:PATH"
+    assert caught.value.remedy.endswith("choose one of digits, npz:PATH")
 
 
 def test_a_word_like_no_data_set_is_refused_without_a_guess() -> None:

@@ -141,7 +141,7 @@ def test_round_without_a_model_takes_patterns_too(command: Any, copied_run: Path
     assert Path(record["output"]).is_file()
     status, _, err = command("round", "--dp", "3", "--group", "expnd")
     assert status == 2
-    assert "the nearest are expand" in err
+    assert "the nearest is expand" in err
 
 
 def test_evaluate_on_the_digits_is_the_studys_own_test_split(command: Any, copied_run: Path) -> None:

@@ -44,7 +44,7 @@ def test_tf32_is_off_and_the_convolution_search_pinned_unless_the_user_says_othe
 @pytest.mark.parametrize(
     ("change", "problem", "remedy"),
     [
-        ({"provider": "cud"}, "there is no execution provider 'cud' here", "the nearest is cuda"),
+        ({"provider": "cud"}, "there is no execution provider 'cud' here", "the nearest are cuda"),
         ({"provider": "openvino"}, "there is no execution provider 'openvino'", "give auto, cpu, cuda or tensorrt"),
         (
             {"provider": "cuda", "provider_options": {"use_tf23": "0"}},
@@ -54,7 +54,7 @@ def test_tf32_is_off_and_the_convolution_search_pinned_unless_the_user_says_othe
         (
             {"provider": "tensorrt", "provider_options": {"fp16_enable": "1"}},
             "the tensorrt provider has no option",
-            "the nearest is trt_fp16_enable",
+            "the nearest are trt_fp16_enable",
         ),
         ({"provider": "cuda", "provider_options": {"zzz": "0"}}, "has no option 'zzz'", "known are device_id"),
         (

@@ -1,11 +1,11 @@
 """Networks by name, with random weights: those of `keras.applications`, at a study's input size and class count."""
 
-import difflib
 import inspect
 from typing import Any
 
 from precbench.checkpoints.tensorflow_quietly import import_keras
 from precbench.errors import UsageError
+from precbench.nearest import nearest
 
 _MODES = {
     "caffe": ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"),
@@ -87,10 +87,9 @@ def _find(keras: Any, name: str) -> Any:
     known = [key for key, value in vars(keras.applications).items() if inspect.isfunction(value)]
     if name in known:
         return getattr(keras.applications, name)
-    lower = {key.lower(): key for key in known}
-    nearest = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.4)
-    guess = f"did you mean {lower[nearest[0]]}? " if nearest else ""
-    raise UsageError(f"the architecture {name!r} is unknown", f"{guess}choose a model of keras.applications")
+    raise UsageError(
+        f"the architecture {name!r} is unknown", f"{nearest(name, known)}; choose a model of keras.applications"
+    )
 
 
 def _check(classes: int, alpha: float, bn_momentum: float | None, seed: int) -> None:

@@ -1,6 +1,5 @@
 """Round the variables of a Keras checkpoint, the paper's own object, in a copy of it. TensorFlow is not needed."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from precbench.checkpoints.weights_file import WeightsFile, open_for_reading, op
 from precbench.errors import ModelError, TargetError
 from precbench.graph import Outcome
 from precbench.grids import check_decimals, round_to_decimals
+from precbench.nearest import nearest
 
 _ROUNDABLE = ("float16", "float32", "float64")
 
@@ -54,11 +54,7 @@ def _check_names(plan: Mapping[str, int], variables: Sequence[CheckpointVariable
     known = [variable.name for variable in variables]
     unknown = sorted(plan.keys() - set(known))
     if unknown:
-        nearest = difflib.get_close_matches(unknown[0], known, n=3)
-        raise TargetError(
-            f"{path} has no variable {unknown[0]!r}",
-            f"the nearest: {', '.join(nearest)}" if nearest else f"it has {', '.join(known[:3])}, …",
-        )
+        raise TargetError(f"{path} has no variable {unknown[0]!r}", nearest(unknown[0], known))
 
 
 def _round_on_paper(

@@ -1,6 +1,5 @@
 """From what a user writes after --data to images: `digits`, `npz:PATH` or a path that ends in .npz."""
 
-import difflib
 from pathlib import Path
 
 from precbench.datasets.archive import read_archive
@@ -8,6 +7,7 @@ from precbench.datasets.dataset import Dataset, Splits
 from precbench.datasets.digits import load_digits
 from precbench.datasets.splitting import split as draw_splits
 from precbench.errors import DataError
+from precbench.nearest import nearest
 
 DEFAULT_SIZE = 32
 DEFAULT_FRACTIONS = (0.6, 0.2, 0.2)
@@ -61,7 +61,8 @@ def load_dataset(
     """
     if split not in (*_SPLITS, "all"):
         raise DataError(
-            f"the split {split!r} is unknown{_nearest(split, [*_SPLITS, 'all'])}", f"choose {', '.join(_SPLITS)} or all"
+            f"the split {split!r} is unknown",
+            f"{nearest(split, [*_SPLITS, 'all'])}; choose {', '.join(_SPLITS)} or all",
         )
     if split == "all" or _archive_path(spec) is not None:
         return _load_all(spec, size)
@@ -76,8 +77,8 @@ def _load_all(spec: str, size: int) -> Dataset:
     if spec == "digits":
         return load_digits(size=size)
     raise DataError(
-        f"the data set {spec!r} is unknown{_nearest(spec.partition(':')[0], ['digits', 'npz'])}",
-        f"choose one of {_SOURCES}",
+        f"the data set {spec!r} is unknown",
+        f"{nearest(spec.partition(':')[0], ['digits', 'npz'])}; choose one of {_SOURCES}",
     )
 
 
@@ -85,8 +86,3 @@ def _archive_path(spec: str) -> Path | None:
     if spec.startswith("npz:"):
         return Path(spec.removeprefix("npz:"))
     return Path(spec) if spec.endswith(".npz") else None
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f"; the nearest is {matches[0]!r}" if matches else ""

@@ -3,7 +3,6 @@
 Export writes it into `metadata_props` under `precbench.*`, as JSON; everything else only reads it.
 """
 
-import difflib
 import fnmatch
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import onnx
 
 from precbench.errors import ModelError, TargetError
+from precbench.nearest import nearest
 
 SCHEMA_VERSION = 1
 _KEY = "precbench.metadata"
@@ -109,13 +109,6 @@ def assign_groups(names: Iterable[str], groups: Mapping[str, Sequence[str]]) -> 
                     )
                 assigned[name] = group
     return assigned
-
-
-def nearest(pattern: str, names: Iterable[str]) -> str:
-    """Say which names come nearest to a pattern that matched nothing."""
-    known = list(names)
-    close = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4) or known[:3]
-    return f"the nearest are {', '.join(close)}" if close else "there is nothing to choose from"
 
 
 def match_names(names: Iterable[str], pattern: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Which initializers to round, and to how many decimals: from what a user types to a plan."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from precbench.errors import TargetError, UsageError
 from precbench.graph.initializers import Initializer, Role
 from precbench.graph.metadata import match_names
 from precbench.grids import check_decimals
+from precbench.nearest import nearest
 
 
 class SelectorKind(StrEnum):
@@ -124,7 +124,7 @@ def _matches(initializers: Sequence[Initializer], selector: Selector) -> list[st
     if not names:
         raise TargetError(
             f"--{selector.kind} {selector.pattern!r} matches nothing in the model",
-            _nearest(selector.pattern, candidates),
+            nearest(selector.pattern, candidates),
         )
     return names
 
@@ -156,11 +156,3 @@ def _compile(pattern: str) -> re.Pattern[str]:
             f"--regex {pattern!r} is no regular expression: {error}",
             "use Python's syntax; it is matched against the whole name",
         ) from error
-
-
-def _nearest(pattern: str, candidates: Iterable[str]) -> str:
-    known = sorted(set(candidates))
-    close = difflib.get_close_matches(pattern, known, n=3, cutoff=0.5)
-    close += [name for name in known if pattern.strip("*?") and pattern.strip("*?").lower() in name.lower()]
-    listed = list(dict.fromkeys(close))[:3] or known[:3]
-    return f"the nearest are {', '.join(listed)}" if listed else "the model has none; see `precbench inspect`"

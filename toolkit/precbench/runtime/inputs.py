@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import DataError, PrecbenchError, UsageError
-from precbench.runtime.settings import nearest
+from precbench.nearest import nearest
 from precbench.runtime.tensors import TensorSpec, check_names, check_shape, dtype_name
 
 MAX_INPUT_BYTES = 8 << 30

@@ -1,11 +1,11 @@
 """What a session is made with, all of it explicit: nothing is left to a default that a record would not show."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from precbench.errors import UsageError
+from precbench.nearest import nearest
 
 PROVIDERS: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -161,13 +161,6 @@ class SessionSettings:
             "force_spinning_stop": self.force_spinning_stop,
             "log_severity": self.log_severity,
         }
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return words that lead from a wrong name to the right one: the nearest where one is near, else all of them."""
-    names = list(known)
-    close = get_close_matches(name, names, n=1)
-    return f"the nearest is {close[0]}" if close else f"known are {', '.join(names)}"
 
 
 def _short_provider(name: str) -> str:

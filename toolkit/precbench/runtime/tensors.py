@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import DataError, ModelError
-from precbench.runtime.settings import nearest
+from precbench.nearest import nearest
 
 Shape = tuple[int | str | None, ...]
 

@@ -1,7 +1,6 @@
 """A study file: what to train on what, which weights to round, how to time. TOML in, checked values out."""
 
 import dataclasses
-import difflib
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import precbench
 from precbench.errors import UsageError
 from precbench.grids import check_decimals
+from precbench.nearest import nearest
 
 SCHEMA_VERSION = 1
 DEFAULT_STUDY = "mobilenetv2-digits"
@@ -177,11 +177,7 @@ def shipped_groups(names: typing.Iterable[str]) -> tuple[str, Mapping[str, tuple
 
 
 def _no_study(name: str) -> typing.NoReturn:
-    close = difflib.get_close_matches(name, shipped_studies(), n=1)
-    raise UsageError(
-        f"there is no study {name!r}",
-        f"did you mean {close[0]}?" if close else f"name one of {_names()}, or a .toml file",
-    )
+    raise UsageError(f"there is no study {name!r}", f"{nearest(name, shipped_studies())}; or name a .toml file")
 
 
 def _names() -> str:
@@ -216,9 +212,7 @@ def _read_table(kind: Any, value: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in value:
         if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(fields)}"
-            raise UsageError(f"unknown key {_join(where, key)!r}", remedy)
+            raise UsageError(f"unknown key {_join(where, key)!r}", nearest(key, fields))
     read = {key: _read(hints[key], item, _join(where, key)) for key, item in value.items()}
     for name, field in fields.items():
         if name not in value and field.default is dataclasses.MISSING:
