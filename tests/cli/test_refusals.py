@@ -165,3 +165,76 @@ def test_a_provider_that_cannot_run_here_is_refused_with_the_reason(precbench, m
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has an NVIDIA GPU")
     refused(precbench("bench", model, model, "--ep", provider), "cannot run here" if "cuda" in provider.lower() else "")
+
+
+def test_targets_of_which_none_can_be_rounded(precbench, tmp_path: Path, model: Path) -> None:
+    proto = onnx.load(model)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(3), "counts"))
+    onnx.save(proto, model)
+    before = files(tmp_path)
+    refused(precbench("round", model, "--dp", "2", "--target", "counts"), "nothing can be rounded; counts: INT64")
+    assert files(tmp_path) == before
+    result = precbench("round", model, "--dp", "2", "--target", "counts", "--target", "head")
+    assert "Not rounded: counts: INT64 is not rounded" in result.out
+
+
+def test_a_shape_or_a_number_that_only_looks_like_one(precbench, model: Path) -> None:
+    refused(precbench("bench", model, model, "--shape", "image=²x4x4x3"), "is no shape")
+    refused(precbench("bench", model, model, "--shape", "image=" + "9" * 5000), "is no shape")
+    refused(precbench("round", model, "--dp", "2", "--target", "head=" + "9" * 5000), "matches nothing")
+
+
+def test_classes_that_are_not_the_models(precbench, tmp_path: Path, model: Path) -> None:
+    named(model, ("owl", "cat", "dog"))
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+    np.savez(
+        tmp_path / "other.npz", images=images, labels=np.zeros(6, int), class_names=np.array(["owl", "cat", "elk"])
+    )
+    refused(precbench("evaluate", model, "--data", "other.npz", "--preprocess", "tf"), "the class 'elk'")
+
+
+def named(model: Path, names: tuple[str, ...]) -> None:
+    from precbench.graph import ModelMetadata, write_metadata
+
+    proto = onnx.load(model)
+    write_metadata(
+        proto, ModelMetadata(versions={}, source={}, preprocessing=None, class_names=names, groups={}, initializers={})
+    )
+    onnx.save(proto, model)
+
+
+def test_labels_are_numbered_as_the_model_numbers_its_classes(precbench, model: Path, images: Path) -> None:
+    import json
+
+    plain = json.loads(precbench("evaluate", model, "--data", images, "--preprocess", "tf", "--json").out)
+    named(model, ("owl", "cat", "dog"))
+    renamed = json.loads(precbench("evaluate", model, "--data", images, "--preprocess", "tf", "--json").out)
+    assert renamed["class_names"] == ["owl", "cat", "dog"]
+    order = [2, 0, 1]
+    assert (
+        np.array(renamed["confusion"])[:, :].sum(axis=1).tolist()
+        == np.array(plain["confusion"])[order].sum(axis=1).tolist()
+    )
+
+
+def test_an_interruption_is_said_and_has_its_own_status(
+    precbench, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from precbench import graph
+
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(graph, "load_model", interrupt)
+    result = precbench("inspect", model)
+    assert result.status == 130
+    assert "interrupted" in result.err
+
+
+def test_names_that_would_steer_a_terminal_are_written_out(precbench, model: Path) -> None:
+    proto = onnx.load(model)
+    proto.graph.initializer[0].name = proto.graph.node[1].input[1] = "evil\x1b[2J"
+    onnx.save(proto, model)
+    out = precbench("inspect", model).out
+    assert "\x1b" not in out
+    assert "evil\\x1b[2J" in out

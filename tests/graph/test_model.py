@@ -1,5 +1,6 @@
 """Loading and saving ONNX files, the good and the bad."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def test_external_data_is_saved_beside_the_copy(build: Build, saved_external: Sa
     path = saved_external(build())
     (tmp_path / "elsewhere").mkdir()
     save_model(load_model(path), tmp_path / "elsewhere" / "copy.onnx")
-    assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["copy.onnx", "copy.onnx.data"]
+    data, saved_model = sorted(p.name for p in (tmp_path / "elsewhere").iterdir())
+    assert saved_model == "copy.onnx"
+    assert re.fullmatch(r"copy\.[0-9a-f]{8}\.data", data)
     onnx.checker.check_model(tmp_path / "elsewhere" / "copy.onnx")
     for one, other in zip(
         onnx.load(path).graph.initializer,
@@ -35,12 +38,36 @@ def test_external_data_is_saved_beside_the_copy(build: Build, saved_external: Sa
         assert one.raw_data == other.raw_data
 
 
-def test_saving_over_a_model_with_external_data_does_not_grow_its_data(build: Build, saved_external: Save) -> None:
+def test_saving_a_model_again_adds_no_file_and_loses_none(build: Build, saved_external: Save) -> None:
     path = saved_external(build())
     save_model(load_model(path), path)
-    size = (path.parent / "external.onnx.data").stat().st_size
+    files = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    assert len(files) == 3
     save_model(load_model(path), path)
-    assert (path.parent / "external.onnx.data").stat().st_size == size
+    assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == files
+
+
+def test_the_data_of_another_model_is_never_touched(build: Build, saved_external: Save) -> None:
+    path = saved_external(build())
+    for name in ("out.data", "out.onnx.data", "weights.bin"):
+        (path.parent / name).write_bytes((path.parent / "weights.bin").read_bytes())
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    save_model(load_model(path), path.parent / "out.onnx")
+    assert {name: (path.parent / name).read_bytes() for name in before} == before
+
+
+def test_a_name_that_is_no_text_is_refused(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(build().SerializeToString().replace(b"stem/kernel", b"stem/kern\xffl"))
+    with pytest.raises(ModelError, match="not UTF-8"):
+        load_model(path)
+
+
+def test_two_initializers_of_one_name_are_refused(build: Build, saved: Save) -> None:
+    model = build()
+    model.graph.initializer.append(model.graph.initializer[0])
+    with pytest.raises(ModelError, match="'stem/kernel' is the name of several initializers"):
+        load_model(saved(model))
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -132,3 +132,16 @@ def test_bfloat16_is_skipped_with_its_reason(saved: Save) -> None:
     )  # fmt: skip
     rounded = round_model(load_model(saved(onnx.helper.make_model(graph))), Plan(decimals={"w": 4}))
     assert rounded.outcomes[0].skipped == "BFLOAT16 is not rounded to decimals; FLOAT16, FLOAT, DOUBLE are"
+
+
+def test_sparse_initializers_and_functions_are_said_not_to_be_looked_at(build: Build, saved: Save) -> None:
+    model = build()
+    values = onnx.helper.make_tensor("sparse", onnx.TensorProto.FLOAT, [1], [0.5])
+    indices = onnx.helper.make_tensor("i", onnx.TensorProto.INT64, [1], [2])
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [4]))
+    function = onnx.helper.make_function("local", "Block", ["a"], ["b"], [], [onnx.helper.make_opsetid("", 17)])
+    model.functions.append(function)
+    rounded = round_model(load_model(saved(model)), Plan(decimals={"stem/kernel": 2}))
+    assert rounded.outcomes[-1].initializer == "sparse"
+    assert rounded.outcomes[-1].skipped == "sparse initializers are not rounded"
+    assert "1 functions of its own (Block)" in rounded.notes[0]

@@ -1,5 +1,6 @@
 """What a user types selects the initializers that it should."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,8 +233,43 @@ def test_op_type_weights_in_subgraphs_are_found(saved: Save) -> None:
         helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1]),
     ]
     graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])])
-    assert plan(saved(helper.make_model(graph)), (SelectorKind.OP_TYPE, "MatMul=2")) == {"w": 2}
+    assert plan(saved(helper.make_model(graph)), (SelectorKind.OP_TYPE, "MatMul=2")) == {"w": 2, "w#2": 2}
 
 
 def test_a_plan_says_itself_as_json() -> None:
     assert Plan(decimals={"w": 3}).to_json() == {"decimals": {"w": 3}}
+
+
+def branch(op_type: str, name: str) -> onnx.GraphProto:
+    weight = helper.make_tensor("Z", TensorProto.FLOAT, [2, 2], [0.123456, 1, 2, 3])
+    value = helper.make_tensor_value_info(f"y_{name}", TensorProto.FLOAT, [2, 2])
+    return helper.make_graph([helper.make_node(op_type, ["x", "Z"], [f"y_{name}"])], name, [], [value], [weight])
+
+
+def test_two_branches_may_give_one_name_to_different_tensors(saved: Save) -> None:
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("MatMul", "then"), else_branch=branch("Add", "else"))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 2])
+    graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("c", TensorProto.BOOL, []), x], [y])
+    path = saved(helper.make_model(graph))
+    assert {i.name: i.role for i in list_initializers(load_model(path))} == {"Z": Role.OTHER, "Z#2": Role.WEIGHT}
+    assert plan(path) == {"Z#2": 4}
+
+
+def test_an_operator_of_another_domain_is_not_the_standard_one(build: Build, saved: Save) -> None:
+    model = build()
+    model.graph.node[0].domain = "com.acme"
+    model.opset_import.append(helper.make_opsetid("com.acme", 1))
+    path = saved(model)
+    assert plan(path) == {"head/kernel": 4}
+    assert list_initializers(load_model(path))[0].op_types == ("com.acme:Conv",)
+
+
+def test_a_long_chain_of_identities_takes_no_time_to_see_through(saved: Save) -> None:
+    names = ["w", *(f"i{n}" for n in range(5000))]
+    nodes = [helper.make_node("Identity", [a], [b]) for a, b in itertools.pairwise(names)]
+    nodes.append(helper.make_node("MatMul", ["x", names[-1]], ["y"]))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [1, 1], [0.5])
+    assert plan(saved(helper.make_model(helper.make_graph(nodes, "g", [x], [y], [weight])))) == {"w": 4}

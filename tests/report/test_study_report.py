@@ -47,7 +47,7 @@ def test_the_fewest_decimals_are_those_from_which_on_nothing_changes() -> None:
     text = sentences(model(1, changed=300), model(2), model(3, changed=1), model(4), model(5))
     assert "from 4 decimals on, none of the 360 test images changes its class" in text
     assert "cannot exclude a loss of up to 1.1 points" in text
-    assert "to 4.00 MB at 4 decimals" in text
+    assert "takes 4.00 MB at 4 decimals, 8.39 MB before" in text
 
 
 def test_where_something_always_changes_it_says_so() -> None:

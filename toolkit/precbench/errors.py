@@ -11,8 +11,14 @@ class PrecbenchError(Exception):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}\n{remedy}")
-        self.problem = " ".join(problem.split())
-        self.remedy = " ".join(remedy.split())
+        self.problem = problem
+        self.remedy = remedy
+
+
+def printable(text: str) -> str:
+    """Return a text on one line in which nothing steers a terminal: names come from strangers' files."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in line)
 
 
 class UsageError(PrecbenchError):

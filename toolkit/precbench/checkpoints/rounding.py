@@ -12,6 +12,7 @@ from precbench.checkpoints.tensorflow_quietly import import_quietly
 from precbench.checkpoints.weights_file import WeightsFile, open_for_reading, open_weights, replace_weights
 from precbench.errors import ModelError, TargetError
 from precbench.graph import Outcome
+from precbench.graph.rounding import NOT_TARGETED
 from precbench.grids import check_decimals, round_to_decimals
 from precbench.nearest import nearest
 
@@ -84,7 +85,7 @@ def _outcome(file: Any, variable: CheckpointVariable, decimals: int | None, path
 
 def _reason_to_skip(variable: CheckpointVariable, decimals: int | None) -> str | None:
     if decimals is None:
-        return "not targeted"
+        return NOT_TARGETED
     if variable.dtype not in _ROUNDABLE:
         return f"{variable.dtype} is not rounded to decimals; {', '.join(_ROUNDABLE)} are"
     return None

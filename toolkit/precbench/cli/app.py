@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 import precbench
-from precbench.errors import PrecbenchError
+from precbench.errors import PrecbenchError, printable
 
 COMMANDS = ("run", "export", "round", "evaluate", "bench", "inspect")
 """One module each, in the order of the work."""
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="precbench",
@@ -52,10 +54,12 @@ def main() -> None:
     except typer.TyperException as error:
         _fail(_message(error), f"see `{_command(error)} --help`")
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", "what was finished is kept; the same command goes on from there", status=130)
+        status = _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    if status == _INTERRUPTED:  # Typer itself turns Ctrl-C into this status
+        _fail("interrupted", "what was finished is kept; the same command goes on from there", status=_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -71,5 +75,5 @@ def _command(error: typer.TyperException) -> str:
 
 def _fail(problem: str, remedy: str, *, status: int = 2) -> None:
     sys.stdout.flush()
-    sys.stderr.write(f"error: {' '.join(problem.split())}\n  try: {' '.join(remedy.split())}\n")
+    sys.stderr.write(f"error: {printable(problem)}\n  try: {printable(remedy)}\n")
     sys.exit(status)

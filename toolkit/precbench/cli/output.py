@@ -1,6 +1,7 @@
 """Options and output that commands share."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,7 +98,7 @@ def parse_shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
     shapes = {}
     for name, sizes in (_pair("--shape", text) for text in texts or []):
         parts = sizes.lower().split("x")
-        if not all(part.isdigit() and int(part) > 0 for part in parts):
+        if not all(re.fullmatch(r"0*[1-9][0-9]{0,8}", part) for part in parts):
             raise UsageError(
                 f"--shape {name}={sizes} is no shape", "write positive sizes with x between: input=1x3x224x224"
             )

@@ -22,7 +22,7 @@ def round_(
     dp: Annotated[int | None, typer.Option("--dp", metavar="N", help="Decimals, 0 to 12.")] = None,
     group: Annotated[
         Patterns,
-        typer.Option("--group", metavar="A,B[=N]", help="Groups of layers, such as expand,project; repeatable."),
+        typer.Option("--group", metavar="A[=N],B[=N]", help="Groups of layers, such as expand,project; repeatable."),
     ] = None,
     target: Annotated[
         Patterns,
@@ -59,6 +59,7 @@ def round_(
     """
     from rich.console import Console
 
+    from precbench.report.sentences import about_what_was_left
     from precbench.report.tables import outcome_table
     from precbench.report.terminal import say
     from precbench.study.rounding import check_decimals_given
@@ -71,6 +72,8 @@ def round_(
     def show(console: Console) -> None:
         console.print(outcome_table(record["outcomes"]))
         console.print(f"\n{record['changed']:,} of {record['elements']:,} rounded elements have another value now.")
+        for text in about_what_was_left(record):
+            say(console, text)
         say(console, f"Wrote {record['output']}")
 
     emit("round", record, as_json=as_json, show=show)

@@ -3,6 +3,15 @@
 from precbench.datasets.dataset import Dataset, Splits
 from precbench.datasets.preprocessing import Preprocessing
 from precbench.datasets.resize import crop_centred, resize_bilinear
-from precbench.datasets.sources import load_dataset, load_splits
+from precbench.datasets.sources import load_dataset, load_splits, source_digest
 
-__all__ = ["Dataset", "Preprocessing", "Splits", "crop_centred", "load_dataset", "load_splits", "resize_bilinear"]
+__all__ = [
+    "Dataset",
+    "Preprocessing",
+    "Splits",
+    "crop_centred",
+    "load_dataset",
+    "load_splits",
+    "resize_bilinear",
+    "source_digest",
+]

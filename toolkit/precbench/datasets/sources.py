@@ -7,6 +7,7 @@ from precbench.datasets.dataset import Dataset, Splits
 from precbench.datasets.digits import load_digits
 from precbench.datasets.splitting import split as draw_splits
 from precbench.errors import DataError
+from precbench.files import file_digest
 from precbench.nearest import nearest
 
 DEFAULT_SIZE = 32
@@ -68,6 +69,20 @@ def load_dataset(
         return _load_all(spec, size)
     parts = dict(load_splits(spec, size=size, seed=seed, fractions=fractions))
     return parts[split]
+
+
+def source_digest(spec: str) -> str | None:
+    """Return the digest of the file that a source reads, None for one that is embedded and cannot change.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    path = _archive_path(spec)
+    if path is None:
+        return None
+    if not path.is_file():
+        raise DataError(f"there is no file {path}", "check the path of the data set")
+    return file_digest(path)
 
 
 def _load_all(spec: str, size: int) -> Dataset:

@@ -1,7 +1,7 @@
 """The tensors of a model that can be rounded, each with the part that it plays in the graph."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,9 +81,16 @@ def list_initializers(model: OnnxModel) -> tuple[Initializer, ...]:
     """
     metadata = read_metadata(model.proto)
     origins = metadata.initializers if metadata is not None else {}
-    uses = _uses(model.proto.graph)
-    listed = ((held, _describe(held, uses.get(held.name, []), origins.get(held.name))) for held in model.tensors())
-    return tuple(initializer for held, initializer in listed if not held.in_node or initializer.role in _NODE_ROLES)
+    scopes: dict[int, _Uses] = {}
+    subgraphs = list(graphs(model.proto.graph))
+    listed = []
+    for held in model.tensors():
+        if held.scope not in scopes:
+            scopes[held.scope] = _Uses.of(subgraphs[held.scope])
+        initializer = _describe(held, scopes[held.scope].reached_from(held.value), origins.get(held.name))
+        if not held.in_node or initializer.role in _NODE_ROLES:
+            listed.append(initializer)
+    return tuple(listed)
 
 
 def _describe(held: HeldTensor, uses: list[_Use], origin: InitializerOrigin | None) -> Initializer:
@@ -99,27 +106,37 @@ def _describe(held: HeldTensor, uses: list[_Use], origin: InitializerOrigin | No
     )
 
 
-def _uses(graph: onnx.GraphProto) -> Mapping[str, list[_Use]]:
-    """Map each name to the operator inputs that it feeds, looking through operators that only rearrange."""
-    direct: dict[str, list[_Use]] = defaultdict(list)
-    passed_to: dict[str, list[str]] = defaultdict(list)
-    for node in (node for g in graphs(graph) for node in g.node):
-        for index, name in enumerate(node.input):
-            if node.op_type in _LAYOUT_OPS and index == 0 and node.output:
-                passed_to[name].append(node.output[0])
-            else:
-                direct[name].append(_Use(node.op_type, node.name, index))
-    return {name: list(_reach(name, direct, passed_to)) for name in {*direct, *passed_to}}
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """Who reads what in a graph and the graphs inside it."""
 
+    direct: Mapping[str, list[_Use]]
+    passed_to: Mapping[str, list[str]]
 
-def _reach(name: str, direct: Mapping[str, list[_Use]], passed_to: Mapping[str, list[str]]) -> Iterable[_Use]:
-    seen, waiting = set(), [name]
-    while waiting:
-        current = waiting.pop()
-        if current not in seen:
-            seen.add(current)
-            yield from direct.get(current, ())
-            waiting.extend(passed_to.get(current, ()))
+    @classmethod
+    def of(cls, graph: onnx.GraphProto) -> "_Uses":
+        direct: dict[str, list[_Use]] = defaultdict(list)
+        passed_to: dict[str, list[str]] = defaultdict(list)
+        for node in (node for g in graphs(graph) for node in g.node):
+            is_standard = node.domain in ("", "ai.onnx")
+            op_type = node.op_type if is_standard else f"{node.domain}:{node.op_type}"
+            for index, name in enumerate(node.input):
+                if is_standard and op_type in _LAYOUT_OPS and index == 0 and node.output:
+                    passed_to[name].append(node.output[0])
+                else:
+                    direct[name].append(_Use(op_type, node.name, index))
+        return cls(direct, passed_to)
+
+    def reached_from(self, name: str) -> list[_Use]:
+        """Return the operator inputs that a value feeds, looking through operators that only rearrange."""
+        found, seen, waiting = [], set(), [name]
+        while waiting:
+            current = waiting.pop()
+            if current not in seen:
+                seen.add(current)
+                found += self.direct.get(current, [])
+                waiting += self.passed_to.get(current, [])
+        return found
 
 
 def _role(tensor: onnx.TensorProto, uses: list[_Use], origin: InitializerOrigin | None) -> Role:

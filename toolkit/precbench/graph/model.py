@@ -4,6 +4,8 @@ The model is held as the protobuf message that was read, so that whatever precbe
 field by field as it was (docs/decisions/protobuf-not-ir.md). External data stays in its file until it is asked for.
 """
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
 
 from precbench.errors import ModelError
-from precbench.files import write_atomically
+from precbench.files import file_digest, write_atomically
 
 _MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit; larger models keep their weights as external data
 _ALIGNMENT_BYTES = 4096  # ONNX asks for page-aligned offsets so that the data can be mapped
@@ -30,13 +32,18 @@ class HeldTensor:
 
     Attributes:
         position: its place in `OnnxModel.tensors()`, the same in copies of the model.
-        name: the initializer's name, or the output of the `Constant` node.
+        name: the initializer's name, or the output of the `Constant` node; where two subgraphs use one name for
+            different tensors, the later ones end in `#2`, `#3`, ….
+        value: the name as the graph has it.
+        scope: which of `graphs()` holds it; only that graph and those inside it can read the tensor.
         proto: the tensor.
         in_node: whether a `Constant` node holds it.
     """
 
     position: int
     name: str
+    value: str
+    scope: int
     proto: onnx.TensorProto
     in_node: bool
 
@@ -58,11 +65,14 @@ class OnnxModel:
     def tensors(self) -> Iterator[HeldTensor]:
         """Yield each constant tensor: initializers, then `Constant` nodes' values, subgraphs after their graph."""
         position = 0
-        for graph in graphs(self.proto.graph):
+        seen: Counter[str] = Counter()
+        for scope, graph in enumerate(graphs(self.proto.graph)):
             named = [(tensor.name, tensor, False) for tensor in graph.initializer]
             named += [(node.output[0], value, True) for node, value in _constants(graph)]
-            for name, tensor, in_node in named:
-                yield HeldTensor(position=position, name=name, proto=tensor, in_node=in_node)
+            for value, tensor, in_node in named:
+                seen[value] += 1
+                name = value if seen[value] == 1 else f"{value}#{seen[value]}"
+                yield HeldTensor(position=position, name=name, value=value, scope=scope, proto=tensor, in_node=in_node)
                 position += 1
 
     def values(self, held: HeldTensor) -> NDArray[Any]:
@@ -102,6 +112,7 @@ def load_model(path: Path) -> OnnxModel:
         ModelError: one of these does not hold; the message says which, and the remedy.
     """
     proto = _parse(path)
+    _check_names(proto.graph, path)
     _check_order(proto.graph, set(), path)
     model = OnnxModel(proto=proto, folder=path.parent)
     for held in model.tensors():
@@ -110,16 +121,39 @@ def load_model(path: Path) -> OnnxModel:
 
 
 def save_model(model: OnnxModel, path: Path) -> None:
-    """Write the model atomically; a model with external data gets one data file beside it, `<name>.data`.
+    """Write the model atomically; a model with external data gets one data file beside it, `<stem>.<digest>.data`.
 
     Raises:
         OutputError: the file cannot be written.
     """
     proto = model.proto
     if any(is_external(held.proto) for held in model.tensors()):
-        proto = _with_external_data_at(model, path.name + ".data")
-        write_atomically(path.parent / (path.name + ".data"), lambda temporary: _write_data(model, proto, temporary))
+        proto = _with_data_file(model, path)
     write_atomically(path, lambda temporary: _write_bytes(temporary, proto.SerializeToString(deterministic=True)))
+
+
+def _with_data_file(model: OnnxModel, path: Path) -> onnx.ModelProto:
+    """Write the external data under a name that its content gives, and return the model that points to it.
+
+    So the data of no other model is touched, the model's own file is the only thing that is replaced, and saving the
+    same again adds nothing.
+    """
+    proto = _moved_to_one_file(model)
+    named: list[Path] = []
+
+    def write(temporary: Path) -> None:
+        _write_data(model, proto, temporary)
+        named.append(path.parent / f"{path.stem}.{file_digest(temporary)[7:15]}.data")
+
+    collected = path.parent / f".{path.stem}.{os.getpid()}.data"
+    write_atomically(collected, write)
+    if not named[0].exists():
+        collected.replace(named[0])
+    collected.unlink(missing_ok=True)
+    for held in OnnxModel(proto=proto, folder=model.folder).tensors():
+        if is_external(held.proto):
+            next(entry for entry in held.proto.external_data if entry.key == "location").value = named[0].name
+    return proto
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -162,6 +196,21 @@ def _read(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}", "check the path and its permissions") from error
+
+
+def _check_names(graph: onnx.GraphProto, path: Path) -> None:
+    """Protobuf hands out bytes where a name is not UTF-8; and within one graph a name stands for one tensor."""
+    for each in graphs(graph):
+        names = [tensor.name for tensor in each.initializer]
+        used = [name for node in each.node for name in (node.name, node.op_type, *node.input, *node.output)]
+        if not all(isinstance(name, str) for name in [*names, *used]):
+            raise ModelError(f"{path}: a name in the graph is not UTF-8", "export or download the model again")
+        repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+        if repeated is not None:
+            raise ModelError(
+                f"{path}: {repeated!r} is the name of several initializers of one graph",
+                "give each a name of its own, or export the model again",
+            )
 
 
 def _check_order(graph: onnx.GraphProto, outer: set[str], path: Path) -> None:
@@ -277,7 +326,7 @@ def _typed_length(tensor: onnx.TensorProto, bits: int) -> int:
     return (_elements(tensor) * bits + 7) // 8 if bits < 8 else _elements(tensor)
 
 
-def _with_external_data_at(model: OnnxModel, location: str) -> onnx.ModelProto:
+def _moved_to_one_file(model: OnnxModel) -> onnx.ModelProto:
     """Return a copy whose external tensors point into one data file, one after another."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
@@ -286,7 +335,7 @@ def _with_external_data_at(model: OnnxModel, location: str) -> onnx.ModelProto:
         if is_external(held.proto):
             length = _data_bytes(held.proto)
             del held.proto.external_data[:]
-            for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+            for key, value in (("location", "."), ("offset", str(offset)), ("length", str(length))):
                 held.proto.external_data.add(key=key, value=value)
             offset += -(-length // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
     return proto

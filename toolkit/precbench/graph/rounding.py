@@ -1,6 +1,6 @@
 """Round chosen initializers of a model to decimals: a new model, and one outcome per initializer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from precbench.errors import ModelError, TargetError
 from precbench.graph.initializers import Initializer, list_initializers
-from precbench.graph.model import HeldTensor, OnnxModel, is_external
+from precbench.graph.model import HeldTensor, OnnxModel, graphs, is_external
 from precbench.graph.targets import Plan
 from precbench.grids import round_to_decimals
 
+NOT_TARGETED = "not targeted"
 ROUNDABLE_TYPES = ("FLOAT16", "FLOAT", "DOUBLE")
 
 
@@ -40,10 +41,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounded:
-    """A rounded model with one outcome per initializer, in the model's order."""
+    """A rounded model with one outcome per initializer, in the model's order; `notes` say what was not looked at."""
 
     model: OnnxModel
     outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...]
 
     @property
     def elements(self) -> int:
@@ -83,7 +85,35 @@ def round_model(model: OnnxModel, plan: Plan) -> Rounded:
             changed = int(np.count_nonzero(before != after))
             _store(held, after, replaced)
         outcomes.append(_outcome(initializer, plan, skipped, changed))
-    return Rounded(model=OnnxModel(proto=proto, folder=model.folder, replaced=replaced), outcomes=tuple(outcomes))
+    return Rounded(
+        model=OnnxModel(proto=proto, folder=model.folder, replaced=replaced),
+        outcomes=(*outcomes, *_sparse_outcomes(proto)),
+        notes=_notes(proto),
+    )
+
+
+def _sparse_outcomes(proto: onnx.ModelProto) -> Iterator[Outcome]:
+    for graph in graphs(proto.graph):
+        for sparse in graph.sparse_initializer:
+            yield Outcome(
+                initializer=sparse.values.name,
+                layer=sparse.values.name,
+                group=None,
+                decimals=None,
+                skipped="sparse initializers are not rounded",
+                elements=sum(sparse.values.dims),
+                changed=0,
+            )
+
+
+def _notes(proto: onnx.ModelProto) -> tuple[str, ...]:
+    if not proto.functions:
+        return ()
+    names = ", ".join(function.name for function in proto.functions[:3])
+    return (
+        f"the model has {len(proto.functions)} functions of its own ({names}): weights inside them are not looked at, "
+        f"and what only they use is rounded only where it is named",
+    )
 
 
 def _check_names(plan: Plan, initializers: Iterable[Initializer]) -> None:
@@ -97,7 +127,7 @@ def _check_names(plan: Plan, initializers: Iterable[Initializer]) -> None:
 
 def _reason_to_skip(initializer: Initializer, plan: Plan) -> str | None:
     if initializer.name not in plan.decimals:
-        return "not targeted"
+        return NOT_TARGETED
     if initializer.dtype not in ROUNDABLE_TYPES:
         return f"{initializer.dtype} is not rounded to decimals; {', '.join(ROUNDABLE_TYPES)} are"
     return None

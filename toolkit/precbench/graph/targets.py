@@ -60,7 +60,7 @@ def parse_selector(kind: SelectorKind, text: str) -> Selector:
         UsageError: the pattern is empty, N is out of range, or the regular expression is not one.
     """
     pattern, equals, number = text.rpartition("=")
-    if not (equals and re.fullmatch(r"[+-]?\d+", number)):
+    if not (equals and re.fullmatch(r"[+-]?[0-9]{1,9}", number)):
         pattern, number = text, ""
     if not pattern:
         raise UsageError(

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from precbench.report.figures import percent
+from precbench.study.rounding import is_skipped_target
+
+_MOST_LEFT = 5
 
 
 def about_the_check(check: Mapping[str, Any]) -> str:
@@ -42,3 +45,12 @@ def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
             f"{flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}."
         )
     return said
+
+
+def about_what_was_left(record: Mapping[str, Any]) -> list[str]:
+    """Say which of the initializers asked for were not rounded, and what was not looked at."""
+    left = [o for o in record["outcomes"] if is_skipped_target(o["skipped"])]
+    said = [f"Not rounded: {o['initializer']}: {o['skipped']}." for o in left[:_MOST_LEFT]]
+    if len(left) > _MOST_LEFT:
+        said.append(f"Not rounded: {len(left) - _MOST_LEFT} more; --json lists them.")
+    return [*said, *(f"Note: {note}." for note in record["notes"])]

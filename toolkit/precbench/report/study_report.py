@@ -95,6 +95,6 @@ def _about_bytes(base: Mapping[str, Any], variants: Sequence[Mapping[str, Any]])
     chosen = _fewest_steady(variants) or max(variants, key=lambda v: v["decimals"])
     return (
         f"Bytes: the file keeps its size ({megabytes(base['file_bytes'])} MB), since rounded float32 is still float32; "
-        f"compressed (zstd) it falls from {megabytes(base['zstd_bytes'])} MB to {megabytes(chosen['zstd_bytes'])} MB "
-        f"at {chosen['decimals']} decimals."
+        f"compressed (zstd) it takes {megabytes(chosen['zstd_bytes'])} MB at {chosen['decimals']} decimals, "
+        f"{megabytes(base['zstd_bytes'])} MB before."
     )

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from precbench.errors import printable
 from precbench.report.figures import count, interval, milliseconds, number, percent
 
 
@@ -13,13 +14,13 @@ def _table(*headers: str, left: int = 1) -> Table:
     """A plain table: the first `left` columns to the left, numbers to the right."""
     table = Table(padding=(0, 1), pad_edge=False, box=None, header_style="bold")
     for index, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if index < left else "right", overflow="fold")
+        table.add_column(Text(printable(header)), justify="left" if index < left else "right", overflow="fold")
     return table
 
 
 def _add(table: Table, *cells: str) -> None:
     """Add a row as plain text: names from model files are never read as markup."""
-    table.add_row(*(Text(cell) for cell in cells))
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 _COUNT_HEADERS = ("elements", "min", "max", "distinct", "zeros", "subn.", "non-finite", "decimals")

@@ -1,6 +1,7 @@
 """A study file: what to train on what, which weights to round, how to time. TOML in, checked values out."""
 
 import dataclasses
+import math
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -198,7 +199,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return {k: _read(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin is tuple and isinstance(value, list):
         return tuple(_read(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        _require(math.isfinite(value), f"{where} is {value}", "give a finite number")
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value

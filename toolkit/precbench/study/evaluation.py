@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ def evaluate(
         raise DataError(
             f"there is nothing to compare {session.model} with: {why}", "give the full-precision model with --reference"
         )
+    data = _with_class_names(data, session.model)
     outputs = run_model(session, data, preprocessing=preprocessing, batch=batch, progress=progress)
     expected = None
     if reference is not None:
@@ -293,8 +294,31 @@ def _from_arrays(path: Path, session: Session) -> EvaluationData:
     return EvaluationData(
         description={"source": str(path)},
         inputs=fit_inputs(arrays, session.inputs, source=path, any_batch=True),
-        labels=None if labels is None else check_classes(labels),
+        labels=None if labels is None or not _is_classifier(session) else check_classes(labels),
     )
+
+
+def _with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
+    """Give the labels the model's numbering: by class name where both the data and the model name their classes.
+
+    Raises:
+        DataError: the two name different classes.
+    """
+    metadata = _metadata(model)
+    names = metadata.class_names if metadata is not None else ()
+    if not names or names == data.class_names:
+        return data
+    if not data.class_names:
+        return replace(data, class_names=names)
+    unknown = sorted(set(data.class_names) - set(names))
+    if unknown:
+        raise DataError(
+            f"the data has the class {unknown[0]!r}, which the model has not: {', '.join(names[:10])}",
+            "give the data the model's class names, or leave them out where its labels count in the model's order",
+        )
+    numbers = np.array([names.index(name) for name in data.class_names], np.int64)
+    labels = None if data.labels is None else numbers[data.labels]
+    return replace(data, labels=labels, class_names=names)
 
 
 def _metadata(model: Path) -> ModelMetadata | None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from precbench.errors import UsageError
+from precbench.errors import TargetError, UsageError
 from precbench.files import check_output, file_digest
 from precbench.graph import (
     Initializer,
@@ -13,6 +13,7 @@ from precbench.graph import (
     Outcome,
     Plan,
     Role,
+    Rounded,
     Selector,
     assign_groups,
     list_initializers,
@@ -21,6 +22,7 @@ from precbench.graph import (
     save_model,
     select,
 )
+from precbench.graph.rounding import NOT_TARGETED
 from precbench.grids import check_decimals
 from precbench.progress import SILENT, Progress
 from precbench.study.definition import shipped_groups
@@ -38,6 +40,7 @@ class RoundedFile:
     output: Path
     plan: Plan
     outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON."""
@@ -48,6 +51,7 @@ class RoundedFile:
             "output_digest": file_digest(self.output),
             "elements": sum(o.elements for o in self.outcomes if o.skipped is None),
             "changed": sum(o.changed for o in self.outcomes),
+            "notes": list(self.notes),
             "outcomes": [asdict(outcome) for outcome in self.outcomes],
         }
 
@@ -80,20 +84,41 @@ def round_file(
     check_decimals_given(selectors, decimals)
     path = output or model.with_name(f"{model.stem}.{'rounded' if selectors else f'dp{decimals}'}{model.suffix}")
     check_output(path, force=force)
+    digest = file_digest(model) if model.is_file() else ""
     with progress.track(f"rounding {model.name}", 1) as advance:
         if model.suffix.lower() in _KERAS_SUFFIXES:
             plan, outcomes = _round_keras(model, path, selectors, decimals, architecture)
+            notes: tuple[str, ...] = ()
         else:
-            plan, outcomes = _round_onnx_file(model, path, selectors, decimals)
+            loaded = load_model(model)
+            plan = select(list_initializers(loaded), selectors, decimals=decimals)
+            rounded = round_onnx(loaded, plan, path)
+            outcomes, notes = rounded.outcomes, rounded.notes
         advance(1)
-    return RoundedFile(model=model, model_digest=file_digest(model), output=path, plan=plan, outcomes=outcomes)
+    return RoundedFile(model=model, model_digest=digest, output=path, plan=plan, outcomes=outcomes, notes=notes)
 
 
-def round_onnx(model: OnnxModel, plan: Plan, output: Path) -> tuple[Outcome, ...]:
-    """Round a loaded model by a plan and save it."""
+def round_onnx(model: OnnxModel, plan: Plan, output: Path) -> Rounded:
+    """Round a loaded model by a plan and save it.
+
+    Raises:
+        TargetError: none of the planned tensors can be rounded; nothing is written then.
+    """
     rounded = round_model(model, plan)
+    _check_something_rounded(rounded.outcomes)
     save_model(rounded.model, output)
-    return rounded.outcomes
+    return rounded
+
+
+def _check_something_rounded(outcomes: Sequence[Outcome]) -> None:
+    reasons = [f"{o.initializer}: {o.skipped}" for o in outcomes if is_skipped_target(o.skipped)]
+    if reasons and all(outcome.skipped is not None for outcome in outcomes):
+        raise TargetError(f"nothing can be rounded; {reasons[0]}", "choose floating-point initializers")
+
+
+def is_skipped_target(skipped: str | None) -> bool:
+    """Whether an outcome is of a tensor that was asked for and yet left as it is."""
+    return skipped not in (None, NOT_TARGETED)
 
 
 def check_decimals_given(selectors: Sequence[Selector], decimals: int | None) -> None:
@@ -106,14 +131,6 @@ def check_decimals_given(selectors: Sequence[Selector], decimals: int | None) ->
         check_decimals(decimals)
     if decimals is None and (not selectors or any(s.decimals is None for s in selectors)):
         raise UsageError("no number of decimals is given", "add --dp N, or write PATTERN=N")
-
-
-def _round_onnx_file(
-    model: Path, output: Path, selectors: Sequence[Selector], decimals: int | None
-) -> tuple[Plan, tuple[Outcome, ...]]:
-    loaded = load_model(model)
-    plan = select(list_initializers(loaded), selectors, decimals=decimals)
-    return plan, round_onnx(loaded, plan, output)
 
 
 def _round_keras(

@@ -12,9 +12,9 @@ import zstandard
 from numpy.typing import NDArray
 
 import precbench
-from precbench.datasets import Preprocessing
+from precbench.datasets import Dataset, Preprocessing, source_digest
 from precbench.errors import UsageError
-from precbench.files import file_digest, value_digest, write_atomically, write_json
+from precbench.files import check_output, file_digest, value_digest, write_atomically, write_json
 from precbench.graph import (
     OnnxModel,
     Plan,
@@ -54,8 +54,15 @@ class Run:
     """A study in its run folder. Each `ensure_…` makes what is missing, and what that needs, and says what it found."""
 
     def __init__(self, study: Study, folder: Path, *, fresh: bool = False, progress: Progress = SILENT) -> None:
-        """Open the run folder, or begin it; `fresh` starts over."""
+        """Open the run folder, or begin it; `fresh` starts over.
+
+        Raises:
+            PrecbenchError: the folder cannot be used, or the study asks for what there is not.
+        """
         self.study = study
+        self._preprocessing()
+        self._session_settings()
+        check_output(folder / RESULTS, force=True)
         self.folder = RunFolder(folder, study=study.to_json(), fresh=fresh)
         self.progress = progress
         self._found: dict[str, None] = {}
@@ -64,7 +71,7 @@ class Run:
     def ensure_checkpoint(self) -> Stage:
         """Train the study's network, unless that was done with the same data, architecture and training."""
         sections = (self.study.data, self.study.architecture, self.study.training)
-        key = value_digest([asdict(section) for section in sections])
+        key = value_digest([*(asdict(section) for section in sections), self._source_digest()])
         found = self._find("checkpoint", key)
         return found if found is not None else self._train(key)
 
@@ -73,7 +80,7 @@ class Run:
         checkpoint = self.ensure_checkpoint()
         groups = {name: list(patterns) for name, patterns in self.study.groups.items()}
         preprocessing = self.study.architecture.preprocessing
-        key = value_digest([_pair(checkpoint), groups, preprocessing, precbench.__version__])
+        key = value_digest([_pair(checkpoint), groups, preprocessing, self._source_digest(), precbench.__version__])
         if self._find("base", key) is None:
             self._export(key, checkpoint)
         return self.folder / BASE_MODEL
@@ -138,7 +145,8 @@ class Run:
         names = [self.ensure_variant(decimals=n)[0] for n in self.study.experiment.decimals]
         evaluations = self._evaluate(["base", *names])
         timing = self._time(names)
-        key = value_digest([dict(facts) for facts in evaluations.values()] + [timing, precbench.__version__])
+        facts = [dict(evaluation) for evaluation in evaluations.values()]
+        key = value_digest([self.study.to_json(), names, facts, timing, precbench.__version__])
         if self._find("results", key) is None:
             write_json(self.folder / RESULTS, self._results(base, names, evaluations, timing))
             self._finish("results", key, [RESULTS])
@@ -165,6 +173,8 @@ class Run:
         from precbench.checkpoints.training import Training, save_checkpoint, train
 
         architecture, splits = self.study.architecture, load_study_splits(self.study)
+        self._check_timing_batch(splits.validation)
+        self.folder.begin()
         training = Training(**asdict(self.study.training))
         self.progress.note(f"training {architecture.name} on {self.study.data.source}, {training.epochs} epochs")
         model = build(
@@ -184,6 +194,21 @@ class Run:
             "versions": _versions(),
         }
         return self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
+
+    def _source_digest(self) -> str | None:
+        """The bytes of data that can change; the embedded digits cannot."""
+        return source_digest(self.study.data.source)
+
+    def _session_settings(self) -> SessionSettings:
+        timing = self.study.timing
+        return SessionSettings(provider=timing.provider, intra_op_threads=timing.intra_op_threads)
+
+    def _check_timing_batch(self, validation: Dataset) -> None:
+        batch = self.study.timing.batch_size
+        if len(validation) < batch:
+            raise UsageError(
+                f"[timing] batch_size is {batch}, the validation split has {len(validation)} images", "give fewer"
+            )
 
     def _preprocessing(self) -> Preprocessing:
         architecture = self.study.architecture
@@ -215,9 +240,11 @@ class Run:
 
     def _round(self, name: str, key: str, model: OnnxModel, plan: Plan, decimals: int | None) -> Stage:
         base, path = self.folder / BASE_MODEL, self.variant_path(name)
-        outcomes = round_onnx(model, plan, path)
-        rounded = RoundedFile(model=base, model_digest=file_digest(base), output=path, plan=plan, outcomes=outcomes)
-        record = rounded.to_json()
+        done = round_onnx(model, plan, path)
+        digest = file_digest(base)
+        record = RoundedFile(
+            model=base, model_digest=digest, output=path, plan=plan, outcomes=done.outcomes, notes=done.notes
+        ).to_json()
         write_json(path.with_suffix(".json"), {"schema_version": SCHEMA_VERSION, **record})
         facts = {
             "decimals": decimals,
@@ -249,7 +276,7 @@ class Run:
         done: dict[str, Mapping[str, Any]] = {}
         with self.progress.track("evaluating", len(names)) as advance:
             for name in names:
-                key = value_digest([file_digest(self._model_path(name)), base_digest, data_key, precbench.__version__])
+                key = value_digest([file_digest(self._model_path(name)), base_digest, data_key, _packages()])
                 stage = self.folder.find(f"evaluation:{name}", key) or self._evaluate_one(name, key, data)
                 done[name] = stage.facts
                 advance(1)
@@ -271,20 +298,18 @@ class Run:
         timing = self.study.timing
         base = self.folder / BASE_MODEL
         paths = [self.variant_path(name) for name in names]
-        key = value_digest([[file_digest(path) for path in (base, *paths)], asdict(timing), precbench.__version__])
+        digests = [file_digest(path) for path in (base, *paths)]
+        key = value_digest([names, digests, asdict(timing), self._source_digest(), _machine()])
         found = self._find("timing", key)
         if found is not None:
             return found.facts
-        images = study_split(self.study, "validation").images[: timing.batch_size]
-        if len(images) < timing.batch_size:
-            raise UsageError(
-                f"[timing] batch_size is {timing.batch_size}, the validation split has {len(images)} images",
-                "give fewer",
-            )
+        validation = study_split(self.study, "validation")
+        self._check_timing_batch(validation)
+        images = validation.images[: timing.batch_size]
         result = benchmark(
             base,
             paths,
-            settings=SessionSettings(provider=timing.provider, intra_op_threads=timing.intra_op_threads),
+            settings=self._session_settings(),
             feeds={_input_name(base): self._preprocessing().apply(images)},
             inputs={"source": self.study.data.source, "split": "validation", "images": timing.batch_size},
             budget_s=timing.budget_s,
@@ -310,7 +335,6 @@ class Run:
             "control": timing["control"],
             "timing": {key: timing[key] for key in ("session", "inputs", "environment")},
             "zstd_level": ZSTD_LEVEL,
-            "environment": environment(),
         }
 
     def _row(
@@ -342,6 +366,16 @@ def compressed_bytes(path: Path) -> int:
     """Return how many bytes a file has after zstd at `ZSTD_LEVEL`."""
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
     return len(compressor.compress(path.read_bytes()))
+
+
+def _packages() -> dict[str, Any]:
+    return dict(environment()["packages"])
+
+
+def _machine() -> dict[str, Any]:
+    """What a time depends on beside the models: another processor or runtime asks for another measurement."""
+    found = environment()
+    return {key: found[key] for key in ("cpu_model", "affinity", "cpu_limit", "gpus", "packages")}
 
 
 def _digest(array: NDArray[Any] | None) -> str | None:

@@ -54,8 +54,22 @@ class RunFolder:
                 f"{path} holds a run of the study {record['study'].get('name')!r}, not {study['name']!r}",
                 "name another folder with -o",
             )
-        stages = {} if record is None or fresh else record["stages"]
-        self._stages = {name: Stage(**value) for name, value in stages.items()}
+        self._stages = {} if record is None else _read_stages(record["stages"], path)
+        if fresh and self._stages:
+            self._forget()
+
+    def begin(self) -> None:
+        """Write the record before the first stage's work, so that an interrupted run is known as one."""
+        if not (self.path / RECORD).exists():
+            self._write()
+
+    def _forget(self) -> None:
+        """Forget every stage, then remove what they made: in this order, so that a kill leaves nothing half-known."""
+        files = [name for stage in self._stages.values() for name in stage.files]
+        self._stages = {}
+        self._write()
+        for name in files:
+            (self.path / name).unlink(missing_ok=True)
 
     def __truediv__(self, name: str) -> Path:
         """Return a path in the folder."""
@@ -89,6 +103,21 @@ class RunFolder:
         write_json(self.path / RECORD, {"schema_version": SCHEMA_VERSION, "study": self._study, "stages": stages})
 
 
+def _read_stages(value: Any, path: Path) -> dict[str, Stage]:
+    try:
+        stages = {str(name): Stage(**stage) for name, stage in value.items()}
+        names = [str(name) for stage in stages.values() for name in dict(stage.files)]
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
+            raise ValueError("a file outside the folder is listed")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return stages
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path / RECORD} is damaged: {error}", "name another folder with -o, or remove that file")
+
+
 def _has_digest(path: Path, digest: str) -> bool:
     return path.is_file() and file_digest(path) == digest
 
@@ -102,14 +131,14 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         version, complete = record["schema_version"], {"study", "stages"} <= record.keys()
+        if complete and not isinstance(record["study"], dict):
+            raise TypeError("its study is no object")
     except FileNotFoundError as error:
         raise OutputError(
             f"{path} is not empty and is no run folder: it has no {RECORD}", "name another with -o"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{path / RECORD} is damaged: {error}", "name another folder with -o, or remove that file"
-        ) from error
+        raise _damaged(path, error) from error
     if version != SCHEMA_VERSION or not complete:
         raise UsageError(
             f"{path / RECORD} has schema version {version!r}, this precbench reads {SCHEMA_VERSION}",
