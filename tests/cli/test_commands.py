@@ -147,3 +147,37 @@ def test_evaluating_a_model_against_itself_is_exact(precbench, model: Path) -> N
     record = json.loads(precbench("evaluate", model, "--reference", model, "--json").out)
     assert record["fidelity"]["scores"]["sqnr_db"] == "inf"
     assert record["fidelity"]["scores"]["max_abs_error"] == 0
+
+
+def test_inspect_on_a_narrow_terminal_breaks_no_number(precbench, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from precbench.report import terminal
+
+    monkeypatch.setattr(terminal, "make_console", lambda **_options: Console(width=80, highlight=False))
+    out = precbench("inspect", model).out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    assert "head/kernel  (weight, float 48x3, layer head)" in out
+    assert out.split("head/kernel")[1].splitlines()[1].split()[0] == "144"
+
+
+def test_a_model_of_open_size_is_evaluated_at_the_images_own(precbench, model: Path, tmp_path: Path) -> None:
+    graph = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        net (float[n, h, w, 3] x) => (float[n, 3] y) <int64[2] axes = {1, 2}>
+        { y = ReduceMean <axes = [1, 2], keepdims = 0> (x) }"""
+    )
+    del graph.graph.initializer[:]
+    onnx.save(graph, tmp_path / "open.onnx")
+    np.savez("i.npz", images=np.zeros((3, 7, 9, 3), np.uint8), labels=np.array([0, 1, 2]))
+    record = json.loads(precbench("evaluate", "open.onnx", "--data", "i.npz", "--preprocess", "tf", "--json").out)
+    assert record["accuracy"]["correct"] == 1
+
+
+def test_outputs_that_are_whole_numbers_are_counted_as_equal_or_not(precbench, tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        net (float[n, 2] x) => (int64[n] y) <float[2, 3] w = {1, 2, 3, 4, 5, 6}>
+        { p = MatMul (x, w)  y = ArgMax <axis = 1, keepdims = 0> (p) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "a.onnx")
+    result = precbench("evaluate", "a.onnx", "--reference", "a.onnx")
+    assert "y: whole numbers: 32 of 32 elements are equal" in result.out

@@ -1,5 +1,6 @@
 """Bad input gives two lines, exit status 2, no traceback, and leaves nothing half-written."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -210,11 +211,8 @@ def test_labels_are_numbered_as_the_model_numbers_its_classes(precbench, model: 
     named(model, ("owl", "cat", "dog"))
     renamed = json.loads(precbench("evaluate", model, "--data", images, "--preprocess", "tf", "--json").out)
     assert renamed["class_names"] == ["owl", "cat", "dog"]
-    order = [2, 0, 1]
-    assert (
-        np.array(renamed["confusion"])[:, :].sum(axis=1).tolist()
-        == np.array(plain["confusion"])[order].sum(axis=1).tolist()
-    )
+    images_of = dict(zip(plain["class_names"], np.sum(plain["confusion"], axis=1).tolist(), strict=True))
+    assert np.sum(renamed["confusion"], axis=1).tolist() == [images_of[name] for name in renamed["class_names"]]
 
 
 def test_an_interruption_is_said_and_has_its_own_status(
@@ -238,3 +236,44 @@ def test_names_that_would_steer_a_terminal_are_written_out(precbench, model: Pat
     out = precbench("inspect", model).out
     assert "\x1b" not in out
     assert "evil\\x1b[2J" in out
+
+
+def test_an_output_that_is_no_file_or_is_the_input(precbench, tmp_path: Path, model: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    refused(precbench("round", model, "--dp", "2", "-o", "pipe.onnx", "--force"), "a device or a pipe")
+    before = model.read_bytes()
+    (tmp_path / "link.onnx").symlink_to(model)
+    for output in (model, tmp_path / "link.onnx"):
+        refused(precbench("round", model, "--dp", "2", "-o", output, "--force"), "is the input")
+    assert model.read_bytes() == before
+
+
+def test_paths_that_cannot_be(precbench, model: Path) -> None:
+    long = "x" * 300 + ".onnx"
+    refused(precbench("inspect", long), "too long")
+    refused(precbench("round", model, "--dp", "2", "-o", long), "too long")
+    refused(precbench("round", "", "--dp", "2"), "names no file")
+    refused(precbench("export", ""), "names no file")
+
+
+def test_models_with_weights_that_are_not_finite_are_not_run(precbench, tmp_path: Path, model: Path) -> None:
+    proto = onnx.load(model)
+    values = np.frombuffer(proto.graph.initializer[0].raw_data, np.float32).copy()
+    values[5] = np.nan
+    proto.graph.initializer[0].raw_data = values.tobytes()
+    onnx.save(proto, tmp_path / "nan.onnx")
+    refused(precbench("bench", model, "nan.onnx"), "nan.onnx", "1 NaN or infinite values of 144")
+    refused(precbench("evaluate", "nan.onnx", "--reference", model), "nan.onnx")
+
+
+def test_check_data_that_cannot_be_read(precbench, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from precbench.checkpoints.tensorflow_quietly import import_keras
+
+    keras = import_keras()
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "m.keras")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("cut.npz", "array.npy", "none.npz"):
+        refused(precbench("export", "m.keras", "-o", "m.onnx", "--check-data", name), name)
+    assert not (tmp_path / "m.onnx").exists()

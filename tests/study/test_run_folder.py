@@ -42,6 +42,34 @@ def test_fresh_forgets_what_was_done(tmp_path: Path) -> None:
     assert RunFolder(tmp_path / "run", study=STUDY, fresh=True).find("train", "key-1") is None
 
 
+def test_fresh_is_durable_and_removes_what_was_made(tmp_path: Path) -> None:
+    begun(tmp_path / "run")
+    RunFolder(tmp_path / "run", study=STUDY, fresh=True)
+    assert not (tmp_path / "run" / "model.bin").exists()
+    assert RunFolder(tmp_path / "run", study=STUDY).stages() == {}
+
+
+def test_a_run_that_was_interrupted_in_its_first_stage_is_known_as_one(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", study=STUDY).begin()
+    (tmp_path / "run" / "half.bin").write_bytes(b"half")
+    assert RunFolder(tmp_path / "run", study=STUDY).stages() == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"schema_version": 1, "study": [], "stages": {}},
+        {"schema_version": 1, "study": STUDY, "stages": []},
+        {"schema_version": 1, "study": STUDY, "stages": {"train": {}}},
+        {"schema_version": 1, "study": STUDY, "stages": {"t": {"key": "k", "files": {"../x": "d"}, "facts": {}}}},
+    ],
+)
+def test_a_record_whose_parts_are_of_another_kind_is_refused(tmp_path: Path, content: dict[str, object]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        RunFolder(tmp_path, study=STUDY)
+
+
 def test_another_studys_folder_is_refused(tmp_path: Path) -> None:
     begun(tmp_path / "run")
     with pytest.raises(OutputError, match=r"holds a run of the study 'a-study', not 'other'\nname another folder"):

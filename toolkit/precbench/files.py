@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from precbench.errors import OutputError
+from precbench.errors import OutputError, UsageError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -36,6 +37,8 @@ def check_output(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise OutputError(f"the output {path} is a directory", "name a file in it")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"the output {path} is a device or a pipe, not a file", "name a file")
     if path.exists() and not force:
         raise OutputError(f"the output {path} exists already", "name another with -o, or add --force to replace it")
     parent = next(folder for folder in [path.absolute(), *path.absolute().parents][1:] if folder.exists())
@@ -44,6 +47,27 @@ def check_output(path: Path, *, force: bool) -> None:
             f"the output {path} cannot be written: {parent} is not a writable directory",
             "choose a folder that you can write to",
         )
+
+
+def check_named(path: Path) -> None:
+    """Refuse a path that names no file: an empty one, or a folder like `.` and `..`.
+
+    Raises:
+        UsageError: it has no name.
+    """
+    if not path.name:
+        raise UsageError(f"the path {str(path)!r} names no file", "name a file")
+
+
+def check_not_input(output: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse an output that is one of the inputs, however it is named: the original would be lost.
+
+    Raises:
+        OutputError: they are the same file.
+    """
+    for path in inputs:
+        if path is not None and path.exists() and output.exists() and path.samefile(output):
+            raise OutputError(f"the output {output} is the input {path}", "name another file with -o")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -61,13 +85,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """
     temporary: Path | None = None
     try:
+        path = path.resolve()  # a link stays; what it leads to is replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(descriptor)
         temporary = Path(name)
         write(temporary)
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(

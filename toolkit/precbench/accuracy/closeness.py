@@ -73,6 +73,10 @@ def fidelity(reference: NDArray[Any], variant: NDArray[Any]) -> Fidelity:
     excluded = int(before.size - finite.sum())
     note = f"{excluded} of {before.size} elements are the same NaN or infinity on both sides" if excluded else None
     before, after = before[finite], after[finite]
+    if np.asarray(reference).dtype.kind in "iub" and np.asarray(variant).dtype.kind in "iub":
+        return _of_whole_numbers(before, after)
+    if max(np.abs(before).max(), np.abs(after).max()) > _LARGEST:
+        return _without_figures(before.size, excluded, before.size, why="are too large to subtract in float64")
     return Fidelity(
         elements=before.size,
         excluded=excluded,
@@ -84,9 +88,28 @@ def fidelity(reference: NDArray[Any], variant: NDArray[Any]) -> Fidelity:
     )
 
 
-def _without_figures(elements: int, same: int, differing: int) -> Fidelity:
+_LARGEST = 1e307
+
+
+def _of_whole_numbers(before: NDArray[np.float64], after: NDArray[np.float64]) -> Fidelity:
+    """Classes, indices and counts are equal or not; a noise ratio of them means nothing."""
+    equal = int((before == after).sum())
+    return Fidelity(
+        elements=before.size,
+        excluded=0,
+        sqnr_db=None,
+        max_abs_error=None,
+        cosine=None,
+        top1_agreement=None,
+        note=f"whole numbers: {equal} of {before.size} elements are equal",
+    )
+
+
+def _without_figures(
+    elements: int, same: int, differing: int, *, why: str = "are NaN or infinite on one side, or differently on the two"
+) -> Fidelity:
     note = (
-        f"{differing} of {elements} elements are NaN or infinite on one side, or differently on the two"
+        f"{differing} of {elements} elements {why}"
         if differing
         else f"all {elements} elements are the same NaN or infinity on both sides"
     )

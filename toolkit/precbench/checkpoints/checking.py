@@ -1,5 +1,6 @@
 """Does an exported model compute what the Keras model computes?"""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from precbench.checkpoints.tracing import input_structure, keras_names
 from precbench.errors import DataError, ModelError
 from precbench.runtime import SessionSettings, open_session, predict
 
+MAX_INPUT_ELEMENTS = 1 << 28
 ERROR_LIMIT = 1e-4
 _BATCH_IMAGES = 32
 _UNKNOWN_SIZE = 64
@@ -68,12 +70,22 @@ def check_export(model: Any, onnx_path: Path, inputs: Mapping[str, NDArray[Any]]
 
 
 def seeded_check_inputs(model: Any, *, images: int = 8, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Return inputs drawn uniformly from [-1, 1) (whole numbers 0 and 1 for integer inputs), by input name."""
+    """Return inputs drawn uniformly from [-1, 1) (whole numbers 0 and 1 for integer inputs), by input name.
+
+    Raises:
+        ModelError: the model's inputs are larger than memory should hold.
+    """
     random = np.random.default_rng(seed)
     rows = _fixed_batch(model) or images
     drawn = {}
     for name, tensor in zip(keras_names(model.inputs), model.inputs, strict=True):
         shape = (rows, *(_UNKNOWN_SIZE if size is None else int(size) for size in tensor.shape[1:]))
+        if math.prod(shape) > MAX_INPUT_ELEMENTS:
+            raise ModelError(
+                f"{rows} inputs of the shape {shape[1:]} are {math.prod(shape):,} numbers; at most "
+                f"{MAX_INPUT_ELEMENTS:,} are drawn to check an export",
+                "give one input with --check-data",
+            )
         values = random.uniform(-1, 1, shape) if "float" in tensor.dtype else random.integers(0, 2, shape)
         drawn[name] = values.astype(tensor.dtype)
     return drawn

@@ -66,6 +66,7 @@ def export_model(
     """
     variables = named_variables(model)
     _check_size(variables)
+    _check_finite(variables)
     trace = trace_model(model)
     tags = tag_variables([variable.shape for variable in variables])
     exported, permutations = tidy(convert(trace, tags), trace, tags, variables)
@@ -156,6 +157,18 @@ def _check_size(variables: Sequence[NamedVariable]) -> None:
             f"the model holds {held:,} bytes of weights; one ONNX file takes at most {MAX_WEIGHT_BYTES:,}",
             "export a smaller model, or its parts",
         )
+
+
+def _check_finite(variables: Sequence[NamedVariable]) -> None:
+    for variable in variables:
+        if variable.dtype.startswith("float"):
+            values = variable.values()
+            bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+            if bad:
+                raise ModelError(
+                    f"the variable {variable.path!r} holds {bad:,} NaN or infinite values of {values.size:,}",
+                    "repair or train the model again; nothing was written",
+                )
 
 
 def _origins(

@@ -1,6 +1,7 @@
 """Train a classifier, and write it as the paper's pair, with a `.keras` file and its history beside it."""
 
 import csv
+import io
 import json
 import math
 import time
@@ -309,9 +310,13 @@ def _check_model(model: Any, preprocessing: Preprocessing, *, classes: int) -> N
 
 
 def _write_weights(model: Any, path: Path) -> None:
-    """Write Keras's older HDF5 layout: one group per layer, in it one dataset per variable under its path."""
+    """Write Keras's older HDF5 layout: one group per layer, in it one dataset per variable under its path.
+
+    It is built in memory: HDF5 that cannot flush to a full disk ends the process with a segmentation fault.
+    """
     h5py, keras = import_quietly("h5py"), import_keras()
-    with h5py.File(path, "w") as file:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         _write_names(file, "layer_names", [layer.name for layer in model.layers])
         file.attrs["backend"] = np.bytes_(keras.backend.backend())
         file.attrs["keras_version"] = np.bytes_(keras.__version__)
@@ -322,6 +327,7 @@ def _write_weights(model: Any, path: Path) -> None:
             for variable in variables:
                 group.create_dataset(variable.path, data=keras.ops.convert_to_numpy(variable))
         _write_names(file.create_group("top_level_model_weights"), "weight_names", [])
+    path.write_bytes(content.getvalue())
 
 
 def _write_names(group: Any, name: str, values: list[str]) -> None:

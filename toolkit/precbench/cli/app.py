@@ -1,5 +1,6 @@
 """The command line: `precbench COMMAND`. Thin: it reads options, calls the library, prints the record."""
 
+import errno
 import importlib
 import sys
 from typing import Annotated
@@ -13,6 +14,10 @@ COMMANDS = ("run", "export", "round", "evaluate", "bench", "inspect")
 """One module each, in the order of the work."""
 
 _INTERRUPTED = 130
+_OF_THE_SYSTEM = frozenset(
+    {errno.ENAMETOOLONG, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EDQUOT}
+)
+"""What the system refuses because of a path or a full disk; another OSError is a bug and keeps its traceback."""
 
 app = typer.Typer(
     name="precbench",
@@ -53,11 +58,13 @@ def main() -> None:
         _fail(error.problem, error.remedy)
     except typer.TyperException as error:
         _fail(_message(error), f"see `{_command(error)} --help`")
+    except OSError as error:
+        if error.errno not in _OF_THE_SYSTEM:
+            raise
+        named = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror}{named}", "choose another path, or make room or give the permission for it")
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     if status == _INTERRUPTED:  # Typer itself turns Ctrl-C into this status
         _fail("interrupted", "what was finished is kept; the same command goes on from there", status=_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -72,7 +72,7 @@ def evaluate(
         session,
         loaded,
         reference=None if reference is None else open_model(reference, settings),
-        preprocessing=None if preprocess is None else preprocessing_for(session, preprocess),
+        preprocessing=None if preprocess is None else preprocessing_for(session, preprocess, loaded),
         batch=batch,
         progress=bars,
     )
@@ -86,7 +86,7 @@ def evaluate(
 
 
 def _show(console: Any, record: dict[str, Any]) -> None:
-    from precbench.report.sentences import about_accuracy
+    from precbench.report.sentences import about_accuracy, about_fidelity
     from precbench.report.tables import class_table, confusion_table, fidelity_table
     from precbench.report.terminal import say
 
@@ -99,3 +99,5 @@ def _show(console: Any, record: dict[str, Any]) -> None:
     if record["fidelity"] is not None:
         console.print()
         console.print(fidelity_table(record["fidelity"]))
+        for sentence in about_fidelity(record["fidelity"]):
+            say(console, sentence)

@@ -85,6 +85,6 @@ def export(
 
     def show(console: Console) -> None:
         say(console, about_the_check(record["check"]))
-        say(console, f"Wrote {record['output']}")
+        say(console, f"{'Found' if record.get('found') else 'Wrote'} {record['output']}")
 
     emit("export", record, as_json=as_json, show=show)

@@ -27,7 +27,8 @@ def inspect(
     from rich.console import Console
 
     from precbench.graph import load_model, take_census
-    from precbench.report.tables import group_table, initializer_table
+    from precbench.report.tables import NARROW, group_table, initializer_lines, initializer_table
+    from precbench.report.terminal import say
 
     path = model or default_base(progress())
     census = take_census(load_model(path))
@@ -36,7 +37,11 @@ def inspect(
     record: dict[str, Any] = {"model": str(path), "initializers": rows, "groups": groups, "total": asdict(census.total)}
 
     def show(console: Console) -> None:
-        console.print(initializer_table(rows))
+        if console.width < NARROW:
+            for line in initializer_lines(rows):
+                say(console, line)
+        else:
+            console.print(initializer_table(rows))
         console.print()
         console.print(group_table(groups, record["total"]))
 

@@ -4,7 +4,7 @@ from precbench.graph.census import Census, CensusRow, take_census
 from precbench.graph.initializers import Initializer, Role, list_initializers
 from precbench.graph.metadata import InitializerOrigin, ModelMetadata, assign_groups, read_metadata, write_metadata
 from precbench.graph.model import OnnxModel, load_model, save_model
-from precbench.graph.rounding import Outcome, Rounded, round_model
+from precbench.graph.rounding import Outcome, Rounded, check_finite, round_model
 from precbench.graph.targets import Plan, Selector, parse_selector, select
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Rounded",
     "Selector",
     "assign_groups",
+    "check_finite",
     "list_initializers",
     "load_model",
     "parse_selector",

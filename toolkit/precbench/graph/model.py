@@ -172,7 +172,7 @@ def _parse(path: Path) -> onnx.ModelProto:
         proto: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
         raise ModelError(f"{path} is truncated or is no ONNX model: it cannot be decoded", remedy) from error
-    if not proto.HasField("graph") or not proto.opset_import or not (proto.graph.node or proto.graph.initializer):
+    if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path} is truncated or is no ONNX model: it has no graph or no opset", remedy)
     return proto
 

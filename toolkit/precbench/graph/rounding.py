@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from precbench.errors import ModelError, TargetError
-from precbench.graph.initializers import Initializer, list_initializers
+from precbench.graph.initializers import Initializer, Role, list_initializers
 from precbench.graph.model import HeldTensor, OnnxModel, graphs, is_external
 from precbench.graph.targets import Plan
 from precbench.grids import round_to_decimals
@@ -116,6 +117,27 @@ def _notes(proto: onnx.ModelProto) -> tuple[str, ...]:
     )
 
 
+def check_finite(model: OnnxModel, path: Path) -> None:
+    """Refuse a model with NaN or infinity in a weight, a bias or a batch-normalisation variable.
+
+    Other constants may be infinite: masks and limits are.
+
+    Raises:
+        ModelError: the first such tensor is named.
+    """
+    parts = {i.position: i for i in list_initializers(model) if i.role in (Role.WEIGHT, Role.BIAS, Role.BATCH_NORM)}
+    for held in model.tensors():
+        if held.position in parts and parts[held.position].dtype in ROUNDABLE_TYPES:
+            values = model.values(held)
+            bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+            if bad:
+                raise _not_finite(f"{path}: the weights {held.name!r}", bad, values.size, "repair the model")
+
+
+def _not_finite(what: str, bad: int, size: int, remedy: str) -> ModelError:
+    return ModelError(f"{what} hold {bad:,} NaN or infinite values of {size:,}", remedy)
+
+
 def _check_names(plan: Plan, initializers: Iterable[Initializer]) -> None:
     unknown = plan.decimals.keys() - {i.name for i in initializers}
     if unknown:
@@ -136,10 +158,8 @@ def _reason_to_skip(initializer: Initializer, plan: Plan) -> str | None:
 def _round(initializer: Initializer, values: NDArray[Any], decimals: int) -> NDArray[Any]:
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise ModelError(
-            f"the weights {initializer.name!r} hold {bad:,} NaN or infinite values of {values.size:,}",
-            "repair the model, or leave that initializer out (--target, --regex, --group)",
-        )
+        remedy = "repair the model, or leave that initializer out (--target, --regex, --group)"
+        raise _not_finite(f"the weights {initializer.name!r}", bad, values.size, remedy)
     return round_to_decimals(values, decimals)
 
 

@@ -39,12 +39,18 @@ def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
             f"95 % interval {percent(accuracy['low'])} to {percent(accuracy['high'])})."
         )
     if flips is not None:
+        reference = percent(evaluation["reference_accuracy"]["fraction"])
         said.append(
-            f"Against the reference: {flips['gained']} gained, {flips['lost']} lost, {flips['changed']} changed class; "
-            f"difference {flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, "
-            f"{flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}."
+            f"Against the reference ({reference}): {flips['gained']} gained, {flips['lost']} lost, "
+            f"{flips['changed']} changed class; difference {flips['difference_points']:+.2f} points "
+            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}."
         )
     return said
+
+
+def about_fidelity(outputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say what the figures of an output cannot say."""
+    return [f"{name}: {close['note']}." for name, close in outputs.items() if close["note"]]
 
 
 def about_what_was_left(record: Mapping[str, Any]) -> list[str]:

@@ -83,7 +83,7 @@ def _about_time(variants: Sequence[Mapping[str, Any]], control: Mapping[str, Any
     finding = (
         f"beyond that: {', '.join(apart)}; one process, so repeat the run before you believe it"
         if apart
-        else "no variant is told apart from the base: rounding in place shows no speed-up"
+        else "no variant's whole interval lies beyond that one's, so rounding in place shows no speed-up"
     )
     return (
         f"Time on {session['provider']}, {session['intra_op_threads']} thread(s): ratios from {min(points):.3f} to "

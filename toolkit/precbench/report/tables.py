@@ -12,7 +12,7 @@ from precbench.report.figures import count, interval, milliseconds, number, perc
 
 def _table(*headers: str, left: int = 1) -> Table:
     """A plain table: the first `left` columns to the left, numbers to the right."""
-    table = Table(padding=(0, 1), pad_edge=False, box=None, header_style="bold")
+    table = Table(padding=(0, 1), collapse_padding=True, pad_edge=False, box=None, header_style="bold")
     for index, header in enumerate(headers):
         table.add_column(Text(printable(header)), justify="left" if index < left else "right", overflow="fold")
     return table
@@ -23,17 +23,41 @@ def _add(table: Table, *cells: str) -> None:
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
-_COUNT_HEADERS = ("elements", "min", "max", "distinct", "zeros", "subn.", "non-finite", "decimals")
+_COUNT_HEADERS = ("elements", "min", "max", "distinct", "zeros", "subn.", "non-fin.", "dec.")
 
 
 def initializer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row per initializer."""
     table = _table("initializer", "layer", "group", "role", "type", "shape", *_COUNT_HEADERS, left=6)
     for row in rows:
-        shape = "x".join(str(n) for n in row["shape"]) or "scalar"
-        names = (row["name"], row["layer"], row["group"] or "-", row["role"], row["dtype"].lower(), shape)
+        names = (row["name"], row["layer"], row["group"] or "-", row["role"], row["dtype"].lower(), _shape(row))
         _add(table, *names, *_counts(row["counts"] or {"elements": row["elements"]}))
     return table
+
+
+NARROW = 140
+"""Columns below which the wide table of initializers would break its numbers."""
+
+
+def initializer_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Two lines per initializer, for narrow terminals: what it is, and its numbers in columns."""
+    widths = (11, 11, 11, 10, 10, 8, 9, 6)
+    lines = ["".join(f"{header:>{width}}" for header, width in zip(_COUNT_HEADERS, widths, strict=True))]
+    for row in rows:
+        what = f"{row['name']}  ({row['role']}, {row['dtype'].lower()} {_shape(row)}, layer {row['layer']}"
+        lines.append(f"{what}, group {row['group']})" if row["group"] else f"{what})")
+        counts = _counts(row["counts"] or {"elements": row["elements"]})
+        lines.append("".join(f"{cell:>{width}}" for cell, width in zip(counts, widths, strict=True)))
+    return [printable_columns(line) for line in lines]
+
+
+def printable_columns(line: str) -> str:
+    """Keep a line's alignment, and nothing in it that steers a terminal."""
+    return line if line.isprintable() else printable(line)
+
+
+def _shape(row: Mapping[str, Any]) -> str:
+    return "x".join(str(n) for n in row["shape"]) or "scalar"
 
 
 def group_table(groups: Mapping[str, Mapping[str, Any]], total: Mapping[str, Any]) -> Table:
@@ -74,7 +98,7 @@ def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def ratio_table(record: Mapping[str, Any]) -> Table:
-    """One row per arm of a measurement: median time, and the ratio to the base with its interval."""
+    """One row per arm: the base's median time, and the ratio of each other to it with its interval."""
     table = _table("model", "median of a call", "time ratio [95 %]", "rounds", "from the base")
     _add(table, f"base: {record['base']}", milliseconds(record["base_median_ns"]), "1", "", "")
     control = record["control"]
@@ -82,9 +106,7 @@ def ratio_table(record: Mapping[str, Any]) -> Table:
     for variant in record["variants"].values():
         verdict = "told apart" if variant["told_apart"] else "not told apart"
         ratio = variant["ratio"]
-        _add(
-            table, variant["path"], milliseconds(variant["median_ns"]), interval(ratio), count(ratio["pairs"]), verdict
-        )
+        _add(table, variant["path"], "", interval(ratio), count(ratio["pairs"]), verdict)
     return table
 
 

@@ -246,20 +246,18 @@ def model_preprocessing(model: Path, session: Session) -> Preprocessing:
     return Preprocessing.from_json(metadata.preprocessing)
 
 
-def preprocessing_for(session: Session, mode: str) -> Preprocessing:
-    """Return a keras.applications preprocessing mode at the size of the model's image input.
+def preprocessing_for(session: Session, mode: str, data: EvaluationData) -> Preprocessing:
+    """Return a keras.applications preprocessing mode at the size that the model takes, else the images' own.
 
     Raises:
-        DataError: the model declares no image size, or the mode is unknown.
+        DataError: the mode is unknown, or the model takes no images.
     """
     shape = _image_input(session).shape
-    height, width = (shape[1], shape[2]) if not _is_nchw(shape) else (shape[2], shape[3])
-    if not isinstance(height, int) or not isinstance(width, int):
-        raise DataError(
-            f"the model's image input declares no fixed size: {list(shape)}",
-            "feed arrays under the model's input names in an .npz file",
-        )
-    return Preprocessing.for_mode(mode, (height, width))
+    height, width = (shape[2], shape[3]) if _is_nchw(shape) else (shape[1], shape[2])
+    own = (1, 1) if data.images is None else data.images.shape[1:3]
+    return Preprocessing.for_mode(
+        mode, (height if isinstance(height, int) else own[0], width if isinstance(width, int) else own[1])
+    )
 
 
 def _study_for(spec: str) -> Study | None:

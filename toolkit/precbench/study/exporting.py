@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from precbench.datasets import Preprocessing, load_dataset
 from precbench.errors import DataError, UsageError
-from precbench.files import check_output, file_digest
+from precbench.files import check_named, check_not_input, check_output, file_digest
 from precbench.progress import SILENT, Progress
+from precbench.runtime import read_arrays
 from precbench.study.definition import load_study, shipped_groups
 
 
@@ -59,7 +59,9 @@ def export_file(
     Raises:
         PrecbenchError: the file cannot be read, cannot be exported, or does not match Keras; nothing is left then.
     """
+    check_named(model)
     path = output or model.with_suffix(".onnx")
+    check_not_input(path, [model, weights, check_data])
     check_output(path, force=force)
     with progress.track(f"exporting {model.name}", 3) as advance:
         from precbench.checkpoints.export import export_to_file
@@ -111,17 +113,9 @@ def _check_class_names(class_names: tuple[str, ...], keras_model: Any) -> None:
 
 
 def _check_inputs(path: Path, preprocessing: Preprocessing | None) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = (
-                {} if "images" in archive.files else {name: archive[name] for name in archive.files if name != "labels"}
-            )
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"--check-data {path} cannot be read: {error}", "give an .npz of arrays, saved with numpy.savez"
-        ) from error
-    if arrays:
-        return arrays
+    arrays = read_arrays(path)
+    if "images" not in arrays:
+        return {name: array for name, array in arrays.items() if name != "labels"}
     if preprocessing is None:
         raise DataError(
             f"--check-data {path} holds images, and nothing says how they become inputs",

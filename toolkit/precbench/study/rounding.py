@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from precbench.errors import TargetError, UsageError
-from precbench.files import check_output, file_digest
+from precbench.files import check_named, check_not_input, check_output, file_digest
 from precbench.graph import (
     Initializer,
     OnnxModel,
@@ -82,7 +82,9 @@ def round_file(
         PrecbenchError: the model cannot be read or rounded as asked, or the output exists; nothing is left then.
     """
     check_decimals_given(selectors, decimals)
+    check_named(model)
     path = output or model.with_name(f"{model.stem}.{'rounded' if selectors else f'dp{decimals}'}{model.suffix}")
+    check_not_input(path, [model, architecture])
     check_output(path, force=force)
     digest = file_digest(model) if model.is_file() else ""
     with progress.track(f"rounding {model.name}", 1) as advance:

@@ -133,6 +133,7 @@ class Run:
             "output": str(base),
             "groups_from": self.study.name,
             "check": stages["base"].facts["check"],
+            "found": "base" in self._found,
         }
 
     def run(self) -> dict[str, Any]:
@@ -176,7 +177,10 @@ class Run:
         self._check_timing_batch(splits.validation)
         self.folder.begin()
         training = Training(**asdict(self.study.training))
-        self.progress.note(f"training {architecture.name} on {self.study.data.source}, {training.epochs} epochs")
+        self.progress.note(
+            f"training {architecture.name} on {self.study.data.source}, {training.epochs} epochs; "
+            f"first TensorFlow builds its graph"
+        )
         model = build(
             architecture.name,
             input_size=architecture.input_size,

@@ -1,0 +1,96 @@
+"""What a stage depends on is in its key: a change asks for the work again, and nothing else does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from precbench.errors import DataError, OutputError, UsageError
+from precbench.study import run as run_module
+from precbench.study.definition import Study, load_study
+from precbench.study.run import Run
+from precbench.study.run_folder import Stage
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    write_images(tmp_path / "photos.npz", seed=1)
+    digits = load_study("mobilenetv2-digits")
+    return replace(digits, data=replace(digits.data, source=f"npz:{tmp_path / 'photos.npz'}"))
+
+
+def write_images(path: Path, *, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    np.savez(path, images=rng.integers(0, 256, (30, 8, 8, 3), dtype=np.uint8), labels=np.arange(30) % 3)
+
+
+@pytest.fixture
+def checkpoint_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Study], str]:
+    def train(self: Run, key: str) -> Stage:
+        return Stage(key=key, files={}, facts={})
+
+    monkeypatch.setattr(Run, "_train", train)
+    return lambda study: Run(study, tmp_path / "run").ensure_checkpoint().key
+
+
+def test_other_images_under_the_same_name_are_trained_on_again(
+    study: Study, checkpoint_key: Callable[[Study], str], tmp_path: Path
+) -> None:
+    first = checkpoint_key(study)
+    assert checkpoint_key(study) == first
+    write_images(tmp_path / "photos.npz", seed=2)
+    assert checkpoint_key(study) != first
+
+
+def test_timing_and_decimals_do_not_ask_for_another_training(
+    study: Study, checkpoint_key: Callable[[Study], str]
+) -> None:
+    other = replace(
+        study,
+        timing=replace(study.timing, budget_s=1.0),
+        experiment=replace(study.experiment, decimals=(3,)),
+    )
+    assert checkpoint_key(other) == checkpoint_key(study)
+    longer = replace(study, training=replace(study.training, epochs=99))
+    assert checkpoint_key(longer) != checkpoint_key(study)
+
+
+def test_missing_data_is_refused(study: Study, checkpoint_key: Callable[[Study], str], tmp_path: Path) -> None:
+    (tmp_path / "photos.npz").unlink()
+    with pytest.raises(DataError, match="there is no file"):
+        checkpoint_key(study)
+
+
+def test_another_machine_or_runtime_asks_for_another_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = run_module._machine()
+    found: dict[str, Any] = {**run_module.environment(), "cpu_model": "another"}
+    monkeypatch.setattr(run_module, "environment", lambda: found)
+    assert run_module._machine() != here
+
+
+def test_a_provider_that_there_is_not_is_refused_before_any_work(study: Study, tmp_path: Path) -> None:
+    wrong = replace(study, timing=replace(study.timing, provider="gpuu"))
+    with pytest.raises(UsageError, match="there is no execution provider 'gpuu'"):
+        Run(wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preprocessing_that_there_is_not_is_refused_before_any_work(study: Study, tmp_path: Path) -> None:
+    wrong = replace(study, architecture=replace(study.architecture, preprocessing="tff"))
+    with pytest.raises(DataError, match="'tff' is unknown"):
+        Run(wrong, tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is not a writable directory"):
+        Run(study, tmp_path / "file" / "run")
+
+
+def test_too_few_validation_images_for_a_batch_are_refused_before_training(study: Study, tmp_path: Path) -> None:
+    wrong = replace(study, timing=replace(study.timing, batch_size=64))
+    with pytest.raises(UsageError, match="batch_size is 64, the validation split has 6 images"):
+        Run(wrong, tmp_path / "run").ensure_checkpoint()
