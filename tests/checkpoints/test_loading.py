@@ -418,3 +418,15 @@ def test_a_few_wrong_bytes_load_or_are_refused_but_never_crash(keras, files, tmp
     victim.write_bytes(content)
     with contextlib.suppress(ModelError):
         load_model(*paths)
+
+
+def test_an_architecture_far_larger_than_its_weights_is_refused_before_it_is_built(keras, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(8)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    config = json.loads(model.to_json())
+    config["config"]["layers"][1]["config"]["units"] = 1 << 26
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    before = keras.Layer.add_weight
+    with pytest.raises(ModelError, match=r"declares layers of 805,306,368 bytes of weights or more; its weights file"):
+        load_model(tmp_path / "m.json", tmp_path / "m.weights.h5")
+    assert keras.Layer.add_weight is before

@@ -11,8 +11,8 @@ class PrecbenchError(Exception):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}\n{remedy}")
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = " ".join(problem.split())
+        self.remedy = " ".join(remedy.split())
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from precbench.checkpoints.allowance import allowance
 from precbench.checkpoints.hdf5 import MAX_DATA_BYTES, SIGNATURE, open_hdf5
 from precbench.checkpoints.saved_config import safe_config
 from precbench.checkpoints.tensorflow_quietly import import_keras, import_quietly
@@ -76,7 +77,7 @@ def _load_pair(path: Path, weights: Path | None) -> Any:
     if weights is None:
         safe_config(config, str(path))
         raise ModelError(f"{path} is an architecture without weights", "give its weights H5 as well")
-    model = _built(config, path)
+    model = _built(config, path, weights)
     _load_weights_file(model, weights, path)
     return model
 
@@ -86,7 +87,8 @@ def _load_whole_hdf5(path: Path, weights: Path | None) -> Any:
         text = file.attrs.get("model_config")
         if text is None:
             raise _no_config(path, file)
-        model = _built(_decoded(text.encode() if isinstance(text, str) else bytes(text), path, inside=True), path)
+        config = _decoded(text.encode() if isinstance(text, str) else bytes(text), path, inside=True)
+        model = _built(config, path, weights or path)
         if weights is None:
             if "model_weights" not in file:
                 raise ModelError(f"{path} holds an architecture but no weights", "save the whole model again")
@@ -100,7 +102,7 @@ def _load_archive(path: Path, weights: Path | None) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             content = _member(archive, _CONFIG_MEMBER, _MAX_CONFIG_BYTES, path)
-            model = _built(_decoded(content, path, inside=True), path)
+            model = _built(_decoded(content, path, inside=True), path, weights or path)
             if weights is None:
                 content = _member(archive, _WEIGHTS_MEMBER, MAX_DATA_BYTES, path)
                 _load_bytes(model, content, path)
@@ -131,14 +133,16 @@ def _decoded(content: bytes, path: Path, *, inside: bool = False) -> Any:
         raise ModelError(f"{path} {what} ({error})", "give a .keras, .h5 or .json file that Keras wrote") from error
 
 
-def _built(config: Any, path: Path) -> Any:
-    """Make the model, without weights, from a checked configuration."""
+def _built(config: Any, path: Path, weights: Path) -> Any:
+    """Make the model, without weights, from a checked configuration, no larger than its weights file explains."""
     keras = import_keras()
     checked = safe_config(config, str(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        weights_bytes = weights.stat().st_size if weights.is_file() else 0
         try:
-            model = keras.saving.deserialize_keras_object(checked, custom_objects={}, safe_mode=True)
+            with allowance(keras, path, weights_bytes):
+                model = keras.saving.deserialize_keras_object(checked, custom_objects={}, safe_mode=True)
         except PrecbenchError:
             raise
         except Exception as error:  # Keras raises whatever a constructor ran into
