@@ -336,3 +336,9 @@ def test_a_lookup_table_is_refused(keras):
     lookup = keras.layers.IntegerLookup(vocabulary=[3, 5, 7], output_mode="one_hot")
     with pytest.raises(ModelError, match="which is no array"):
         export_model(keras.Model(entry, keras.layers.Dense(2)(lookup(entry))))
+
+
+def test_exporting_a_model_again_gives_the_same_bytes(keras):
+    model = keras.applications.MobileNetV2(weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=4)
+    first = export_model(model).SerializeToString(deterministic=True)
+    assert all(export_model(model).SerializeToString(deterministic=True) == first for _ in range(3))

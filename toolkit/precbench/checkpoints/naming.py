@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -49,11 +50,28 @@ def name_everything(graph: ir.Graph, *, ports: Sequence[str], variables: Sequenc
             if id(value) not in given
         ]
     wanted += [
-        (value, unique(_constant_name(value)))
-        for name, value in graph.initializers.items()
-        if name not in set(variables) and id(value) not in given
+        (value, unique(_constant_name(value, first)))
+        for value, first in _constants_in_order(graph, set(variables))
+        if id(value) not in given
     ]
     _rename(wanted)
+
+
+def _constants_in_order(graph: ir.Graph, variables: set[str]) -> list[tuple[ir.Value, Any | None]]:
+    """Put the constants behind the variables, in the order of their first use, whatever order tf2onnx left them in."""
+    places = {id(node): place for place, node in enumerate(graph)}
+
+    def place_of(use: Any) -> tuple[int, int]:
+        return places.get(id(use.node), len(places)), use.idx
+
+    constants = [value for name, value in graph.initializers.items() if name not in variables]
+    firsts = [(value, min(value.uses(), key=place_of, default=None)) for value in constants]
+    firsts.sort(key=lambda pair: (len(places), 0) if pair[1] is None else place_of(pair[1]))
+    for value, _ in firsts:
+        del graph.initializers[str(value.name)]
+    for value, _ in firsts:
+        graph.register_initializer(value)
+    return firsts
 
 
 def _rename(wanted: Sequence[tuple[ir.Value, str]]) -> None:
@@ -82,13 +100,12 @@ def _feeders(node: ir.Node) -> list[ir.Node]:
     return [producer for producer in producers if producer is not None]
 
 
-def _constant_name(value: ir.Value) -> str:
+def _constant_name(value: ir.Value, first: Any | None) -> str:
     tensor = value.const_value
     if tensor is not None and tensor.size == 1 and tensor.dtype != ir.DataType.STRING:
         number = np.asarray(tensor.numpy()).reshape(())[()]
         text = str(number) if tensor.dtype.is_integer() else f"{float(number):.9g}"
         return f"const/{tensor.dtype.numpy().name}/{text}"
-    first = next(iter(value.uses()), None)
     return "const/unused" if first is None else f"const/{first.node.name}/{_input_name(first.node, first.idx)}"
 
 
