@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from precbench.checkpoints.architectures import build, preprocessing_mode, set_bn_momentum
+from precbench.checkpoints.architectures import build, set_bn_momentum
 from precbench.checkpoints.tensorflow_quietly import import_keras
 from precbench.errors import MissingDependencyError, UsageError
 
@@ -80,40 +80,6 @@ def test_momentum_reaches_nested_models(keras: ModuleType) -> None:
     outer = keras.Sequential([keras.Input((4,)), inner, keras.layers.BatchNormalization()])
     assert set_bn_momentum(outer, 0.5) == 2
     assert inner.layers[0].momentum == 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "mode"),
-    [
-        ("MobileNetV2", "tf"),
-        ("InceptionV3", "tf"),
-        ("ResNet50", "caffe"),
-        ("ResNet50V2", "tf"),
-        ("VGG16", "caffe"),
-        ("DenseNet121", "torch"),
-        ("EfficientNetB0", "none"),
-        ("MobileNetV3Small", "none"),
-        ("ConvNeXtTiny", "none"),
-    ],
-)
-def test_each_family_has_the_preprocessing_that_keras_applications_gives_it(name: str, mode: str) -> None:
-    assert preprocessing_mode(name) == mode
-
-
-def test_the_preprocessing_modes_are_kerass(keras: ModuleType) -> None:
-    from precbench.datasets import Preprocessing
-
-    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
-    for module, name in (
-        ("mobilenet_v2", "MobileNetV2"),
-        ("resnet50", "ResNet50"),
-        ("densenet", "DenseNet121"),
-        ("efficientnet", "EfficientNetB0"),
-        ("resnet_v2", "ResNet50V2"),
-    ):
-        theirs = getattr(keras.applications, module).preprocess_input(images.astype(np.float32))
-        ours = Preprocessing.for_mode(preprocessing_mode(name), 4).apply(images)
-        np.testing.assert_allclose(ours, theirs, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precbench.errors import UsageError
-from precbench.timing import Schedule, calls_for, plan_schedule, rounds_for
+from precbench.timing import Schedule, plan_schedule, rounds_for
 
 
 @given(st.integers(1, 5), st.integers(1, 30), st.integers(0, 5), st.integers(0, 2**40))
@@ -87,14 +87,3 @@ def test_a_budget_without_warm_up_is_refused():
 def test_bounds_without_a_number_between_them_are_refused():
     with pytest.raises(UsageError, match="between 10 and 5 rounds there is none"):
         rounds_for(1.0, np.array([[1]]), least=10, most=5)
-
-
-def test_a_sample_holds_enough_calls_for_the_quickest_arm():
-    assert calls_for(np.array([[1_000, 9_000], [3_000, 9_000], [2_000, 9_000]]), sample_ns=100_000) == 50
-    assert calls_for(np.array([[5_000_000, 9_000_000]])) == 1
-    assert calls_for(np.array([[0, 0]]), sample_ns=10**9) == 1_000_000
-
-
-def test_calls_without_warm_up_are_refused():
-    with pytest.raises(UsageError, match="the number of calls per sample needs at least one warm-up round"):
-        calls_for(np.empty((0, 2), dtype=np.int64))

@@ -7,12 +7,6 @@ from precbench.checkpoints.tensorflow_quietly import import_keras
 from precbench.errors import UsageError
 from precbench.nearest import nearest
 
-_MODES = {
-    "caffe": ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"),
-    "torch": ("DenseNet121", "DenseNet169", "DenseNet201"),
-    "none": ("ConvNeXt", "EfficientNet", "MobileNetV3"),
-}
-
 
 def build(
     name: str,
@@ -73,14 +67,6 @@ def set_bn_momentum(model: Any, momentum: float) -> int:
             layer.momentum = momentum
             count += 1
     return count
-
-
-def preprocessing_mode(name: str) -> str:
-    """Return the mode of `Preprocessing.for_mode` that `keras.applications` uses for an architecture."""
-    for mode, names in _MODES.items():
-        if any(name == known or (mode == "none" and name.startswith(known)) for known in names):
-            return mode
-    return "tf"
 
 
 def _find(keras: Any, name: str) -> Any:

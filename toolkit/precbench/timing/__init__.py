@@ -2,7 +2,7 @@
 
 from precbench.timing.measurement import Clock, Samples, measure, measure_within
 from precbench.timing.replicates import Make, measure_replicates
-from precbench.timing.schedule import Schedule, calls_for, plan_schedule, rounds_for
+from precbench.timing.schedule import Schedule, plan_schedule, rounds_for
 from precbench.timing.statistics import Ratio, fewest_pairs, paired_ratio, replicated_ratio
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Ratio",
     "Samples",
     "Schedule",
-    "calls_for",
     "fewest_pairs",
     "measure",
     "measure_replicates",

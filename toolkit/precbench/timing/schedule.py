@@ -110,30 +110,6 @@ def rounds_for(budget_s: float, warmup_ns: NDArray[np.int64], *, least: int = 10
     return max(least, min(most, int(budget_s * 1e9 / _round_ns(warmup_ns))))
 
 
-def calls_for(warmup_ns: NDArray[np.int64], *, sample_ns: int = 100_000) -> int:
-    """Return how many calls a sample must hold for the quickest arm to take at least `sample_ns`.
-
-    At 100 microseconds the clock's own cost (about 0.1) is a thousandth of a sample.
-
-    Args:
-        warmup_ns: int64 [warm-up rounds, arms] of single calls.
-        sample_ns: shortest sample wanted, in nanoseconds.
-
-    Returns:
-        1..1,000,000.
-
-    Raises:
-        UsageError: there was no warm-up round.
-    """
-    if len(warmup_ns) == 0:
-        raise UsageError(
-            "the number of calls per sample needs at least one warm-up round",
-            "give one warm-up round or more, or the number of calls itself",
-        )
-    quickest = max(1.0, float(np.median(warmup_ns, axis=0).min()))
-    return int(min(MAX_ROUNDS, max(1, -(-sample_ns // quickest))))
-
-
 def _round_ns(warmup_ns: NDArray[np.int64]) -> float:
     warm = warmup_ns[1:] if len(warmup_ns) > 1 else warmup_ns
     return max(1.0, float(np.median(warm.sum(axis=1))))
