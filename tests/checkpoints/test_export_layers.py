@@ -338,6 +338,7 @@ def test_a_lookup_table_is_refused(keras):
         export_model(keras.Model(entry, keras.layers.Dense(2)(lookup(entry))))
 
 
+@pytest.mark.slow
 def test_exporting_a_model_again_gives_the_same_bytes(keras):
     model = keras.applications.MobileNetV2(weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=4)
     first = export_model(model).SerializeToString(deterministic=True)

@@ -547,6 +547,7 @@ def keras() -> ModuleType:
         pytest.skip(f"TensorFlow is not installed: {error.problem}")
 
 
+@pytest.mark.slow
 def test_every_format_loads_in_keras_with_the_kernels_rounded_and_all_else_as_it_was(
     keras: ModuleType, tmp_path: Path
 ) -> None:

@@ -117,7 +117,7 @@ def test_commands_without_arguments_use_the_default_run_folder(command: Any, cop
     status, out, err = command("export")
     assert (status, err.count("\n")) == (0, 1)
     assert "using runs/tiny/checkpoint" in err
-    assert "Wrote runs/tiny/base.onnx" in out
+    assert "Found runs/tiny/base.onnx" in out
     status, out, err = command("round", "--dp", "4")
     assert (status, err.count("\n")) == (0, 1)
     assert "using runs/tiny/base.onnx" in err

@@ -1,5 +1,6 @@
 """Sets of freshly made callables: orders, budgets, and intervals that know that sets differ."""
 
+import gc
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,6 +8,12 @@ import pytest
 
 from precbench.errors import UsageError
 from precbench.timing import Samples, measure_replicates, paired_ratio, plan_schedule, replicated_ratio
+
+
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting garbage before each set takes 0.2 s in a process that has loaded TensorFlow."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 class Machine:
@@ -99,6 +106,7 @@ def simulated(generator: np.random.Generator, *, ratio: float, sets: int, rounds
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("luck", "sets", "widest"), [(0.0, 10, 0.025), (0.005, 10, 0.025), (0.005, 3, 0.09)])
 def test_the_interval_covers_the_truth_about_95_times_of_100_although_sets_differ(
     luck: float, sets: int, widest: float
