@@ -83,7 +83,7 @@ def round_file(
     """
     check_decimals_given(selectors, decimals)
     check_named(model)
-    path = output or model.with_name(f"{model.stem}.{'rounded' if selectors else f'dp{decimals}'}{model.suffix}")
+    path = output or _beside(model, "rounded" if selectors else f"dp{decimals}")
     check_not_input(path, [model, architecture])
     check_output(path, force=force)
     digest = file_digest(model) if model.is_file() else ""
@@ -98,6 +98,12 @@ def round_file(
             outcomes, notes = rounded.outcomes, rounded.notes
         advance(1)
     return RoundedFile(model=model, model_digest=digest, output=path, plan=plan, outcomes=outcomes, notes=notes)
+
+
+def _beside(model: Path, how: str) -> Path:
+    """`model.onnx` -> `model.dp4.onnx`; Keras 3 asks for `.weights.h5` at the end, so that stays together."""
+    suffix = ".weights.h5" if model.name.endswith(".weights.h5") else model.suffix
+    return model.with_name(f"{model.name.removesuffix(suffix)}.{how}{suffix}")
 
 
 def round_onnx(model: OnnxModel, plan: Plan, output: Path) -> Rounded:
