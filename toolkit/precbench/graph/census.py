@@ -75,11 +75,11 @@ def take_census(model: OnnxModel, names: Collection[str] | None = None) -> Censu
 
 
 class _Tally:
-    """Counts that can be added up; distinct values are kept sorted, since they do not add up by number."""
+    """Counts that can be added up; distinct values do not add up by number, so they are kept until they are counted."""
 
     def __init__(self) -> None:
         self.elements = self.zeros = self.subnormals = self.non_finite = 0
-        self.distinct: NDArray[Any] = np.empty(0)
+        self.distinct: list[NDArray[Any]] = []
         self.decimals: int | None = 0
 
     @classmethod
@@ -89,10 +89,11 @@ class _Tally:
         finite = flat[np.isfinite(flat)]
         tally.elements, tally.non_finite = flat.size, flat.size - finite.size
         tally.zeros = int(np.count_nonzero(finite == 0))
-        tally.distinct = np.unique(finite)
+        distinct = np.unique(finite)
+        tally.distinct = [distinct]
         if np.issubdtype(flat.dtype, np.floating):
             tally.subnormals = _subnormals(finite)
-            tally.decimals = decimals_needed(tally.distinct) if tally.non_finite == 0 else None
+            tally.decimals = decimals_needed(distinct) if tally.non_finite == 0 else None
         return tally
 
     def add(self, other: "_Tally") -> None:
@@ -100,16 +101,17 @@ class _Tally:
         self.zeros += other.zeros
         self.subnormals += other.subnormals
         self.non_finite += other.non_finite
-        self.distinct = np.union1d(self.distinct, other.distinct) if self.distinct.size else other.distinct
+        self.distinct += other.distinct
         both = self.decimals is not None and other.decimals is not None
         self.decimals = max(self.decimals or 0, other.decimals or 0) if both else None
 
     def counts(self) -> Counts:
+        distinct = np.unique(np.concatenate(self.distinct)) if self.distinct else np.empty(0)
         return Counts(
             elements=self.elements,
-            minimum=float(self.distinct[0]) if self.distinct.size else None,
-            maximum=float(self.distinct[-1]) if self.distinct.size else None,
-            distinct=int(self.distinct.size),
+            minimum=float(distinct[0]) if distinct.size else None,
+            maximum=float(distinct[-1]) if distinct.size else None,
+            distinct=int(distinct.size),
             zeros=self.zeros,
             subnormals=self.subnormals,
             non_finite=self.non_finite,

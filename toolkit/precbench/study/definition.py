@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import precbench
-from precbench.errors import UsageError
+from precbench.errors import TargetError, UsageError
 from precbench.grids import check_decimals
 from precbench.nearest import nearest
 
@@ -163,7 +163,6 @@ def shipped_studies() -> dict[str, Path]:
 
 def shipped_groups(names: typing.Iterable[str]) -> tuple[str, Mapping[str, tuple[str, ...]]] | None:
     """Return the first shipped study, with its groups, whose every pattern matches one of these initializer names."""
-    from precbench.errors import TargetError
     from precbench.graph import assign_groups
 
     known = list(names)

@@ -174,7 +174,7 @@ def run_model(
     """Return the model's outputs for all the data; images are preprocessed batch by batch."""
     if data.images is None:
         return predict(session, data.inputs or {}, batch=batch, progress=progress)
-    preprocess = preprocessing or model_preprocessing(session.model, session)
+    preprocess = preprocessing or model_preprocessing(session)
     images, spec, rows = data.images, _image_input(session), fixed_batch(session.inputs) or batch
     starts = range(0, len(images), rows)
     batches = ({spec.name: _arrange(preprocess.apply(images[start : start + rows]), spec)} for start in starts)
@@ -231,13 +231,13 @@ def study_split(study: Study, split: str) -> Dataset:
     return parts[split]
 
 
-def model_preprocessing(model: Path, session: Session) -> Preprocessing:
+def model_preprocessing(session: Session) -> Preprocessing:
     """Return the preprocessing that the model's metadata records.
 
     Raises:
         DataError: it records none.
     """
-    metadata = _metadata(model)
+    metadata = _metadata(session.model)
     if metadata is None or metadata.preprocessing is None:
         raise DataError(
             f"{session.model} does not say how its images are preprocessed",

@@ -32,7 +32,6 @@ from precbench.study.evaluation import (
     EvaluationData,
     compare,
     load_study_splits,
-    model_preprocessing,
     run_model,
     study_split,
 )
@@ -289,7 +288,7 @@ class Run:
     def _evaluate_one(self, name: str, key: str, data: EvaluationData) -> Stage:
         path = self._model_path(name)
         session = open_model(path, SessionSettings())
-        outputs = run_model(session, data, preprocessing=model_preprocessing(path, session))
+        outputs = run_model(session, data, preprocessing=None)
         file = f"predictions/{name}.npz"
         (output, scores), *_ = outputs.items()
         write_atomically(self.folder / file, lambda temporary: np.savez_compressed(temporary, scores=scores))
