@@ -1,6 +1,7 @@
 """An ONNX model as weights: load, list, select, round, count, save."""
 
-from precbench.graph.census import Census, CensusRow, take_census
+from precbench.graph.census import Census, CensusRow, count_subnormals, take_census
+from precbench.graph.difference import graph_difference
 from precbench.graph.initializers import Initializer, Role, list_initializers
 from precbench.graph.metadata import InitializerOrigin, ModelMetadata, assign_groups, read_metadata, write_metadata
 from precbench.graph.model import OnnxModel, load_model, save_model
@@ -21,6 +22,8 @@ __all__ = [
     "Selector",
     "assign_groups",
     "check_finite",
+    "count_subnormals",
+    "graph_difference",
     "list_initializers",
     "load_model",
     "parse_selector",

@@ -74,6 +74,12 @@ def take_census(model: OnnxModel, names: Collection[str] | None = None) -> Censu
     return Census(rows=tuple(rows), groups={name: t.counts() for name, t in groups.items()}, total=total.counts())
 
 
+def count_subnormals(model: OnnxModel) -> int:
+    """Count the subnormal numbers among the floating-point constants of a model, one tensor in memory at a time."""
+    arrays = (model.values(held) for held in model.tensors())
+    return sum(_subnormals(array) for array in arrays if np.issubdtype(array.dtype, np.floating))
+
+
 class _Tally:
     """Counts that can be added up; distinct values do not add up by number, so they are kept until they are counted."""
 
