@@ -17,7 +17,7 @@ LAYERS = [
     {"files", "nearest", "progress"},
     {"grids", "timing", "accuracy"},
     {"graph", "datasets", "runtime"},
-    {"checkpoints"},
+    {"bench", "checkpoints"},
     {"deploy", "study"},
     {"report"},
     {"cli"},
@@ -30,10 +30,13 @@ OWNERS = {
     "tf2onnx": {"checkpoints"},
     "h5py": {"checkpoints"},
     "onnxruntime": {"runtime"},
+    "psutil": {"runtime"},
+    "pynvml": {"runtime"},
     "onnx": {"graph", "runtime", "checkpoints"},
     "onnx_ir": {"graph", "checkpoints"},
     "sklearn": {"datasets"},
     "zstandard": {"study"},
+    "pyarrow": {"bench"},
     "typer": {"cli"},
     "rich": {"report", "cli"},
 }
@@ -87,7 +90,9 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("command", ["--help", "run --help", "export --help", "round --help", "bench --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "run --help", "export --help", "round --help", "bench --help", "compare --help"]
+)
 def test_help_loads_neither_tensorflow_nor_onnxruntime_nor_numpy(command: str) -> None:
     statement = (
         f"sys.argv = ['precbench', *{command.split()!r}]\n"

@@ -17,7 +17,7 @@ def test_without_a_command_the_help_is_printed(precbench) -> None:
     assert "bench" in result.out
 
 
-@pytest.mark.parametrize("command", ["run", "export", "round", "evaluate", "bench", "inspect"])
+@pytest.mark.parametrize("command", ["run", "export", "round", "evaluate", "bench", "compare", "inspect"])
 def test_every_command_has_help_with_an_example(precbench, command: str) -> None:
     result = precbench(command, "--help")
     assert result.status == 0
@@ -72,38 +72,6 @@ def test_names_from_a_model_are_never_read_as_markup(precbench, model: Path) -> 
     proto.graph.node[1].input[1] = "[red]w[/red]"
     onnx.save(proto, model)
     assert "[red]w[/red]" in precbench("inspect", model).out
-
-
-def test_bench_prints_a_ratio_with_its_interval_beside_the_control(precbench, model: Path) -> None:
-    precbench("round", model, "--dp", "1")
-    result = precbench("bench", model, "model.dp1.onnx", "--budget", "0.2", "--batch", "4")
-    assert result.status == 0
-    assert "A/A control" in result.out
-    assert "model.dp1.onnx" in result.out
-
-
-def test_bench_records_what_it_takes_to_repeat_it(precbench, model: Path) -> None:
-    precbench("round", model, "--dp", "1")
-    result = precbench("bench", model, "model.dp1.onnx", "--budget", "0.1", "--seed", "7", "-o", "bench.json", "--json")
-    record = json.loads(result.out)
-    assert json.loads(Path("bench.json").read_text()) == record
-    sets = record["samples"]
-    assert 3 <= len(sets) == record["control"]["replicates"] <= 10
-    assert all(sorted(samples["arms"]) == ["base", "control", "model.dp1"] for samples in sets)
-    assert sum(len(samples["elapsed_ns"]) for samples in sets) == record["control"]["pairs"]
-    assert all(isinstance(ns, int) for ns in sets[0]["elapsed_ns"][0])
-    assert record["inputs"]["seed"] == 7
-    assert record["session"]["intra_op_threads"] == 1
-    assert record["session"]["optimization_level"] == "all"
-    assert sum(record["session"]["placement"].values()) > 0
-    ratio = record["variants"]["model.dp1"]["ratio"]
-    assert ratio["low"] <= ratio["point"] <= ratio["high"]
-
-
-def test_bench_takes_inputs_from_a_file(precbench, model: Path) -> None:
-    np.savez("x.npz", image=np.zeros((2, 4, 4, 3), np.float32))
-    result = precbench("bench", model, model, "--input", "x.npz", "--budget", "0.1", "--json")
-    assert json.loads(result.out)["inputs"]["kind"] == "file"
 
 
 def test_evaluate_gives_accuracy_confusion_and_flips(precbench, model: Path, images: Path) -> None:

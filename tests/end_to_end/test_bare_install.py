@@ -65,7 +65,7 @@ def test_round_inspect_bench_and_evaluate_work_without_tensorflow(bare: Path, mo
         ("--help",),
         ("inspect", "model.onnx"),
         ("round", "model.onnx", "--dp", "2"),
-        ("bench", "model.onnx", "model.dp2.onnx", "--budget", "0.2"),
+        ("bench", "model.onnx", "model.dp2.onnx", "--budget", "1s"),
         ("evaluate", "model.dp2.onnx", "--reference", "model.onnx"),
     ):
         done = run(bare, tmp_path, *arguments)

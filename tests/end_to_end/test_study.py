@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pyarrow.parquet
 import pytest
 from onnx import numpy_helper
 
@@ -59,7 +60,7 @@ def results_of(folder: Path) -> dict[str, Any]:
 
 def test_the_run_folder_holds_everything(tiny_run: Path) -> None:
     held = {str(path.relative_to(tiny_run)) for path in tiny_run.rglob("*") if path.is_file()}
-    expected = {"run.json", "results.json", "timing.json", "base.onnx"}
+    expected = {"run.json", "results.json", "timing.json", "timing.parquet", "base.onnx"}
     expected |= {f"checkpoint/{name}" for name in ("architecture.json", "weights.h5", "model.keras", "history.csv")}
     expected |= {f"variants/dp{n}.{kind}" for n in (1, 4, 9) for kind in ("onnx", "json")}
     expected |= {f"predictions/{name}.npz" for name in ("base", "dp1", "dp4", "dp9")}
@@ -80,6 +81,24 @@ def test_the_results_say_what_the_files_hold(tiny_run: Path) -> None:
     for model in results["models"]:
         assert model["file_bytes"] == (tiny_run / model["file"]).stat().st_size
         assert 0 < model["zstd_bytes"] < model["file_bytes"]
+
+
+def test_the_results_have_each_variants_comparison_as_it_was_measured(tiny_run: Path) -> None:
+    results, record = results_of(tiny_run), json.loads((tiny_run / "timing.json").read_text())
+    assert (record["schema_version"], record["command"], record["complete"]) == (2, "bench", True)
+    (measurement,) = record["measurements"]
+    compared = {comparison["arm"]: comparison for comparison in measurement["comparisons"]}
+    base, *variants = results["models"]
+    assert base["timing"] is None
+    assert [variant["timing"] for variant in variants] == [compared[name] for name in ("dp1", "dp4", "dp9")]
+    assert {variant["timing"]["verdict"] for variant in variants} <= {"faster", "slower", "equivalent", "inconclusive"}
+    assert results["control"] == variants[0]["timing"]["control_ratio"]
+    assert measurement["inputs"]["split"] == "validation"
+    samples = pyarrow.parquet.read_table(tiny_run / "timing.parquet", columns=["arm", "use"]).to_pylist()
+    timed = [row["arm"] for row in samples if row["use"] == "measured"]
+    assert {name: timed.count(name) for name in compared} == {
+        name: measurement["arms"][name]["calls"] for name in compared
+    }
 
 
 def test_a_variant_is_the_base_with_its_targets_rounded(tiny_run: Path) -> None:
@@ -122,7 +141,7 @@ def test_commands_without_arguments_use_the_default_run_folder(command: Any, cop
     assert (status, err.count("\n")) == (0, 1)
     assert "using runs/tiny/base.onnx" in err
     assert "Wrote runs/tiny/variants/dp4.onnx" in out
-    status, out, err = command("bench", "--budget", "0.2")
+    status, out, err = command("bench", "--budget", "5s")
     assert (status, err.count("\n")) == (0, 1)
     assert "timing dp1, dp4, dp9 against runs/tiny/base.onnx" in err
     assert "A/A control" in out
@@ -156,10 +175,10 @@ def test_evaluate_on_the_digits_is_the_studys_own_test_split(command: Any, copie
 
 def test_an_empty_folder_is_filled_by_bench_alone(command: Any, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
-    status, out, _ = command("bench", "--budget", "0.2")
+    status, out, _ = command("bench", "--budget", "5s")
     assert status == 0
     assert (tmp_path / "runs/tiny/variants/dp4.onnx").is_file()
-    assert "runs/tiny/variants/dp4.onnx" in out
+    assert "\ndp4 " in out
 
 
 def test_a_study_can_be_run_from_its_file_into_a_folder_and_printed_as_json(

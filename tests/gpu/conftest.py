@@ -40,11 +40,12 @@ def images():
 
 @pytest.fixture
 def cuda(conv_model):
-    """Return a function that opens the model on CUDA with provider options."""
+    """Return a function that opens the model on CUDA for a clock, with provider options."""
 
-    def opened(**options):
+    def opened(*, clock="end-to-end", **options):
+        settings = SessionSettings(provider="cuda", provider_options=options).for_clock(clock)
         try:
-            return open_session(conv_model, SessionSettings(provider="cuda", provider_options=options))
+            return open_session(conv_model, settings)
         except ProviderError as error:
             pytest.skip(f"no CUDA session here: {error.problem}")
 

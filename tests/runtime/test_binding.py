@@ -5,7 +5,8 @@ import pytest
 
 from precbench.errors import ModelError
 from precbench.runtime import SessionSettings, open_session
-from precbench.runtime.binding import DeviceRun
+from precbench.runtime.binding import RUNS_UNTIL_CAPTURED, DeviceRun
+from precbench.runtime.session import run_options
 
 
 @pytest.fixture
@@ -53,3 +54,32 @@ def test_a_run_that_fails_later_is_a_model_error_too(two_outputs):
     bound._binding.clear_binding_inputs()
     with pytest.raises(ModelError, match="fails while it runs"):
         bound()
+
+
+class Spy:
+    """A session that writes down the options and the output addresses of each bound run."""
+
+    def __init__(self, session):
+        self._session, self.runs = session, []
+
+    def io_binding(self):
+        return self._session.io_binding()
+
+    def run_with_iobinding(self, binding, options):
+        self._session.run_with_iobinding(binding, options)
+        self.runs.append((options, [value.data_ptr() for value in binding.get_outputs()]))
+
+
+def test_a_cuda_graph_is_captured_when_it_is_bound_and_only_after_the_buffers_are_final(two_outputs):
+    feeds = {name: np.ones((2, 3), dtype=np.float32) for name in ("x", "w")}
+    spy = Spy(two_outputs._session)
+    plain, graph = run_options(two_outputs.settings), run_options(two_outputs.settings)
+    bound = DeviceRun(
+        two_outputs.model, spy, feeds, ["y", "s"], device="cpu", device_id=0, options=plain, graph_options=graph
+    )
+    assert [options for options, _ in spy.runs] == [plain] + [graph] * RUNS_UNTIL_CAPTURED
+    bound()
+    final = [value.data_ptr() for value in bound._outputs]
+    assert all(addresses == final for options, addresses in spy.runs if options is graph)
+    assert spy.runs[-1][0] is graph
+    np.testing.assert_array_equal(bound.outputs()["s"], [2, 3])

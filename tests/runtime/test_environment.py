@@ -5,13 +5,23 @@ import platform
 import shutil
 import socket
 import subprocess
+import types
 
 import numpy as np
+import psutil
 import pytest
 
 import precbench
 from precbench.runtime import environment
-from precbench.runtime.environment import cpu_limit, cpu_model
+from precbench.runtime.environment import (
+    boost,
+    cpu_frequency_mhz,
+    cpu_limit,
+    cpu_model,
+    memory_limit_bytes,
+    physical_cores,
+    virtualized,
+)
 
 environment_module = __import__("sys").modules["precbench.runtime.environment"]
 
@@ -24,6 +34,8 @@ def test_the_environment_is_strict_json_with_the_versions_that_matter_and_no_hos
     assert found["packages"]["precbench"] == precbench.__version__
     assert found["packages"]["numpy"] == np.__version__
     assert found["denormals_are_zero"] is False
+    assert found["packages"]["psutil"]
+    assert {"pyarrow", "nvidia-ml-py"} <= set(found["packages"])
     assert socket.gethostname() not in text or len(socket.gethostname()) < 4
 
 
@@ -43,6 +55,68 @@ def test_a_containers_limit_is_read_from_cgroup_v1(tmp_path, quota, limit):
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
     assert cpu_limit(tmp_path) == limit
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "limit"),
+    [
+        ("memory.max", "4294967296\n", 4 << 30),
+        ("memory.max", "max\n", None),
+        ("memory/memory.limit_in_bytes", "2147483648", 2 << 30),
+        ("memory/memory.limit_in_bytes", "9223372036854771712", None),
+        ("memory/nothing", "", None),
+    ],
+)
+def test_a_containers_memory_limit_is_read_from_either_cgroup_version(tmp_path, file, content, limit):
+    (tmp_path / "memory").mkdir()
+    (tmp_path / file).write_text(content)
+    assert memory_limit_bytes(tmp_path) == limit
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("cpufreq/boost", "1\n", True),
+        ("cpufreq/boost", "0\n", False),
+        ("intel_pstate/no_turbo", "1\n", False),
+        ("intel_pstate/no_turbo", "0\n", True),
+        ("cpufreq/other", "1\n", None),
+    ],
+)
+def test_boost_is_read_where_the_kernel_shows_it_and_is_else_unknown(tmp_path, file, content, expected):
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(content)
+    assert boost(tmp_path) is expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("processor : 0\nflags\t\t: fpu hypervisor lm\n", True),
+        ("processor : 0\nflags\t\t: fpu lm\n", False),
+        ("processor : 0\nFeatures : fp asimd\n", None),
+        ("", None),
+    ],
+)
+def test_a_hypervisor_shows_in_the_flags_and_is_unknown_without_flags(tmp_path, content, expected):
+    (tmp_path / "cpuinfo").write_text(content)
+    assert virtualized(tmp_path / "cpuinfo") is expected
+
+
+def test_cores_and_clock_are_null_where_psutil_cannot_tell(monkeypatch):
+    def unknown():
+        raise NotImplementedError
+
+    monkeypatch.setattr(psutil, "cpu_count", lambda **_: None)
+    monkeypatch.setattr(psutil, "cpu_freq", unknown)
+    found = environment()
+    assert (found["physical_cores"], found["cpu_frequency_mhz"]) == (None, None)
+
+
+def test_cores_and_clock_are_given_where_psutil_can_tell(monkeypatch):
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 3 if not logical else 6)
+    monkeypatch.setattr(psutil, "cpu_freq", lambda: types.SimpleNamespace(current=2596.1234))
+    assert (physical_cores(), cpu_frequency_mhz()) == (3, 2596.1)
 
 
 def test_the_cpus_name_is_read_and_its_absence_borne(tmp_path):

@@ -25,6 +25,13 @@ DRIVER = (
 )
 
 
+GRAPH = (
+    "2026-01-02 03:04:05.678 [W:onnxruntime:, x.cc:1 y] 2 Memcpy nodes are added to the graph main for CUDA\n"
+    "[ONNXRuntimeError] : 1 : FAIL : This session cannot use the graph capture feature as requested by the user  as "
+    "all compute graph nodes have not been partitioned to the CUDAExecutionProvider"
+)
+
+
 @pytest.fixture
 def no_gpu():
     try:
@@ -94,6 +101,7 @@ def test_a_provider_that_raises_is_refused_with_the_cuda_failure(double, monkeyp
     [
         (LIBRARY + DRIVER, "libcublasLt.so.13: cannot open shared object file: No such file or directory"),
         (DRIVER, "35: CUDA driver version is insufficient for CUDA runtime version"),
+        (GRAPH, "all compute graph nodes have not been partitioned to the CUDAExecutionProvider"),
         ("something else\nand more", "something else"),
         ("", "ONNX Runtime gives no reason"),
     ],
@@ -116,6 +124,7 @@ def test_the_gist_has_no_time_code_or_source_line():
             True,
             "install TensorRT's libraries",
         ),
+        (GRAPH, True, "use --clock device: a CUDA graph needs every node on the GPU"),
         (DRIVER, True, "check the GPU and its driver with nvidia-smi"),
         ("CUDA failure 2: out of memory ; GPU=0", True, "use a smaller batch, or free the GPU"),
     ],

@@ -1,15 +1,18 @@
 """Sessions: what they run, what they record, and every way in which one cannot be made."""
 
+import dataclasses
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
 
-from precbench.errors import DataError, ModelError, ProviderError
+from precbench.errors import DataError, ModelError, ProviderError, UsageError
 from precbench.runtime import SessionSettings, open_session
-from precbench.runtime.session import session_options, tf32_state
+from precbench.runtime.session import run_options, session_options, tf32_state
 
 CPU = SessionSettings()
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -34,6 +37,8 @@ def test_the_record_is_strict_json_and_names_all_that_was_chosen(double):
         "parallel",
     )
     assert record["force_spinning_stop"] is True
+    assert record["denormals_as_zero"] is False
+    assert (record["clock"], record["timed_call"][:4]) == ("end-to-end", "run:")
     assert record["tf32"] == "no GPU"
     assert record["placement"] == {"CPUExecutionProvider": 1}
     assert record["onnxruntime"]
@@ -56,6 +61,33 @@ def test_every_setting_reaches_onnx_runtime():
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
     assert options.get_session_config_entry("session.record_ep_graph_assignment_info") == "1"
+    assert options.get_session_config_entry("session.set_denormal_as_zero") == "0"
+    assert not options.enable_profiling
+
+
+def test_subnormals_count_as_zero_when_asked_for_and_then_in_numpy_too(double):
+    # In a process of its own: the flag would govern every later test of this one.
+    code = (
+        "import sys, pathlib, numpy as np\n"
+        "from precbench.runtime import SessionSettings, environment, open_session\n"
+        "session = open_session(pathlib.Path(sys.argv[1]), SessionSettings(denormals_as_zero=sys.argv[2] == '1'))\n"
+        "tiny = np.full((1, 3), 1e-40, dtype=np.float32)\n"
+        "y = session.run({'x': tiny})['y']\n"
+        "print(bool(y.view(np.uint32).any()), environment()['denormals_are_zero'])\n"
+        "print(session.record()['denormals_as_zero'])"
+    )
+
+    def printed(flag):
+        return subprocess.run(
+            [sys.executable, "-c", code, str(double), flag],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        ).stdout.split()
+
+    assert printed("0") == ["True", "False", "False"]
+    assert printed("1") == ["False", "True", "True"]
 
 
 def test_a_bound_run_uses_the_same_feeds_each_time_and_gives_what_run_gives(double):
@@ -64,6 +96,32 @@ def test_a_bound_run_uses_the_same_feeds_each_time_and_gives_what_run_gives(doub
     np.testing.assert_array_equal(bound.outputs()["y"], session.run({"x": ROWS})["y"])
     assert bound() is None
     np.testing.assert_array_equal(bound.outputs()["y"], 2 * ROWS)
+
+
+@pytest.mark.parametrize("clock", ["device", "cuda-graph"])
+def test_a_clock_that_a_cpu_session_has_not_is_neither_bound_nor_recorded(double, clock):
+    session = open_session(double, CPU)
+    for use in (lambda: session.bind({"x": ROWS}, clock=clock), lambda: session.record(clock=clock)):
+        with pytest.raises(UsageError, match=f"the cpu provider has no clock '{clock}'") as caught:
+            use()
+        assert "use --clock end-to-end" in caught.value.remedy
+
+
+def test_a_cuda_graph_needs_a_session_that_was_made_for_it(double):
+    # Not a CUDA session but one that says so: the refusal comes before the GPU is asked.
+    session = dataclasses.replace(open_session(double, CPU), provider="cuda", settings=SessionSettings(provider="cuda"))
+    with pytest.raises(UsageError, match="the session was made without CUDA graphs") as caught:
+        session.bind({"x": ROWS}, clock="cuda-graph")
+    assert "settings.for_clock('cuda-graph')" in caught.value.remedy
+
+
+def test_a_plain_run_of_a_session_with_cuda_graphs_captures_none():
+    plain = SessionSettings(provider="cuda")
+    graphs = plain.for_clock("cuda-graph")
+    assert run_options(graphs).get_run_config_entry("gpu_graph_id") == "-1"
+    assert run_options(graphs, graph_id="7").get_run_config_entry("gpu_graph_id") == "7"
+    with pytest.raises(RuntimeError):
+        run_options(plain).get_run_config_entry("gpu_graph_id")
 
 
 def test_auto_takes_what_works_and_says_why_it_passed_over_the_rest(double, capfd):

@@ -1,129 +1,267 @@
-"""From times to a ratio: exact cases, laws, coverage."""
+"""From raw times to a ratio: exact cases, laws, coverage."""
 
 import json
+from math import exp, inf, log
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from scipy import stats
 
-from precbench.errors import UsageError
-from precbench.timing import Samples, fewest_pairs, measure, paired_ratio, plan_schedule
+from precbench.timing.samples import ProcessSamples
+from precbench.timing.schedule import ProcessPlan
+from precbench.timing.simulation import Machine, Noise
+from precbench.timing.statistics import BATCH, PROCESS, Estimate, estimate, latencies, ratio_of
 
-times = hnp.arrays(np.int64, st.tuples(st.integers(6, 40), st.just(2)), elements=st.integers(1, 10**12))
+few = settings(max_examples=40, deadline=None)
 
-
-def samples_of(elapsed_ns):
-    elapsed = np.asarray(elapsed_ns, dtype=np.int64)
-    schedule = plan_schedule(["base", "variant"], rounds=len(elapsed), warmup_rounds=0, seed=0)
-    return Samples(schedule=schedule, elapsed_ns=elapsed, warmup_ns=np.empty((0, 2), dtype=np.int64))
-
-
-def test_a_known_ratio_is_recovered_exactly_with_a_clean_interval():
-    found = paired_ratio(samples_of([[200, 100]] * 10), base="base", variant="variant", seed=0)
-    assert (found.point, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5), rel=1e-15)
-    assert (found.level, found.pairs) == (0.95, 10)
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["pairs"] == 10
+blocks = st.lists(st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)), min_size=1, max_size=9)
+runs = st.lists(blocks, min_size=1, max_size=5)
 
 
-def test_an_arm_against_itself_is_exactly_1():
-    found = paired_ratio(samples_of([[7, 1], [9, 1]] * 5), base="base", variant="base", seed=0)
-    assert (found.point, found.low, found.high) == (1, 1, 1)
+def test_a_known_ratio_is_recovered_exactly(process_of):
+    found = estimate([process_of([[200, 100]] * 3, replicate=r) for r in range(4)], arm="variant", base="base")
+    assert found == Estimate(mean=pytest.approx(log(0.5), rel=1e-15), error=0.0, units=4, unit=PROCESS)
+    ratio = ratio_of(found, level=0.95, p=0.05)
+    assert (ratio.point, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5), rel=1e-15)
 
 
-def test_drift_that_doubles_every_time_cancels_because_pairs_are_adjacent():
-    drift = np.exp2(np.arange(12))
-    found = paired_ratio(
-        samples_of(np.stack([1000 * drift, 1500 * drift], axis=1)), base="base", variant="variant", seed=0
+def test_the_estimate_is_the_mean_over_processes_of_the_median_over_blocks(process_of):
+    processes = [
+        process_of([[100, 110], [100, 120], [100, 10**6]], replicate=0),
+        process_of([[100, 100]], replicate=1),
+        process_of([[100, 90], [200, 180], [1, 10**9]], replicate=2),
+    ]
+    units = [log(1.2), 0.0, log(0.9)]
+    found = estimate(processes, arm="variant", base="base")
+    assert found.mean == pytest.approx(np.mean(units))
+    assert found.error == pytest.approx(stats.sem(units))
+    ratio = ratio_of(found, level=0.95, p=0.05)
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(units), scale=stats.sem(units))
+    assert (ratio.point, ratio.low, ratio.high) == pytest.approx((exp(np.mean(units)), exp(low), exp(high)))
+    assert json.loads(json.dumps(ratio.to_json(), allow_nan=False))["units"] == 3
+
+
+@few
+@given(runs)
+def test_swapping_base_and_arm_inverts_the_ratio(process_of, times):
+    processes = [process_of(part, replicate=r) for r, part in enumerate(times)]
+    there = estimate(processes, arm="variant", base="base")
+    back = estimate(processes, arm="base", base="variant")
+    assert there.mean == pytest.approx(-back.mean, rel=1e-9, abs=1e-12)
+    assert there.error == pytest.approx(back.error, rel=1e-9, abs=1e-12)
+    assert (there.units, there.unit) == (back.units, back.unit)
+
+
+@few
+@given(runs, st.integers(2, 1000))
+def test_the_unit_of_time_does_not_matter(process_of, times, unit):
+    one, other = (
+        estimate(
+            [process_of(np.multiply(part, factor), replicate=r) for r, part in enumerate(times)],
+            arm="variant",
+            base="base",
+        )
+        for factor in (1, unit)
     )
-    assert (found.point, found.low, found.high) == pytest.approx((1.5, 1.5, 1.5), rel=1e-12)
+    assert one.mean == pytest.approx(other.mean, rel=1e-9, abs=1e-9)
 
 
-def test_slow_drift_of_a_fake_machine_cancels_through_the_whole_pipeline():
-    now = [0]
-
-    def arm(cost_ns):
-        def call():
-            now[0] += int(cost_ns * (1 + now[0] / 1e9))
-
-        return call
-
-    samples = measure(
-        {"base": arm(1_000_000), "variant": arm(800_000)},
-        plan_schedule(["base", "variant"], rounds=400, warmup_rounds=5, seed=1),
-        clock=lambda: now[0],
-    )
-    assert samples.of("base")[-1] > 1.5 * samples.of("base")[0]
-    found = paired_ratio(samples, base="base", variant="variant", seed=2)
-    drift_within_a_round = 1.8e-3
-    assert found.point == pytest.approx(0.8, rel=drift_within_a_round)
-    assert found.low <= 0.8 <= found.high
-    assert found.high - found.low < 0.8 * drift_within_a_round
+@few
+@given(runs)
+def test_an_arm_against_itself_is_exactly_one(process_of, times):
+    found = estimate([process_of(part, replicate=r) for r, part in enumerate(times)], arm="base", base="base")
+    assert found.mean == 0
+    assert found.error in (0, inf)
 
 
-def test_a_few_disturbed_rounds_do_not_move_the_ratio():
-    elapsed = np.array([[100, 90]] * 50)
-    elapsed[::10, 0] = 100_000
-    found = paired_ratio(samples_of(elapsed), base="base", variant="variant", seed=0)
-    assert found.point == pytest.approx(0.9)
+def test_arms_in_processes_of_their_own_are_compared_by_replicate(process_of):
+    processes = [
+        process_of([[100], [300], [200]], arms=["base alone"], replicate=0, process=0),
+        process_of([[500]], arms=["flushed"], replicate=0, process=1),
+        process_of([[900], [900]], arms=["flushed"], replicate=1, process=2),
+        process_of([[300]], arms=["base alone"], replicate=1, process=3),
+    ]
+    found = estimate(processes, arm="flushed", base="base alone")
+    units = [log(500 / 200), log(3)]
+    assert (found.units, found.unit) == (2, PROCESS)
+    assert (found.mean, found.error) == pytest.approx((np.mean(units), stats.sem(units)))
 
 
-def test_the_same_seed_gives_the_same_interval():
-    noise = np.random.default_rng(0).integers(900, 1100, size=(50, 2))
-    first, second = (paired_ratio(samples_of(noise), base="base", variant="variant", seed=3) for _ in range(2))
-    assert first == second
+def test_a_replicate_without_a_whole_block_of_both_counts_for_nothing(process_of):
+    processes = [
+        process_of([[100, 200]], replicate=0),
+        process_of([], replicate=1, ended="killed by SIGKILL"),
+        process_of([[100, 50]], replicate=2),
+        process_of([[1]], arms=["base"], replicate=3),
+        process_of([[1, 7]], arms=["other", "control"], replicate=4),
+    ]
+    assert estimate(processes, arm="variant", base="base").units == 2
 
 
-@settings(max_examples=15, deadline=None)
-@given(times)
-def test_the_interval_holds_the_point_and_no_figure_is_nan(elapsed):
-    found = paired_ratio(samples_of(elapsed), base="base", variant="variant", seed=0)
-    assert 0 < found.low <= found.point * (1 + 1e-12)
-    assert found.point <= found.high * (1 + 1e-12) < np.inf
+def test_a_single_process_is_cut_into_batches_of_blocks(process_of):
+    times = [[100, 100 + block] for block in range(40)]
+    found = estimate([process_of(times)], arm="variant", base="base")
+    batches = [np.median(np.log([1 + block / 100 for block in range(start, start + 4)])) for start in range(0, 40, 4)]
+    assert (found.units, found.unit) == (10, BATCH)
+    pulled_in = np.clip(batches, batches[1], batches[8])
+    assert found.mean == pytest.approx(stats.trim_mean(batches, 0.1))
+    assert found.error == pytest.approx(pulled_in.std(ddof=1) * np.sqrt(9) / np.sqrt(8 * 7))
 
 
-@settings(max_examples=15, deadline=None)
-@given(times)
-def test_swapping_base_and_variant_inverts_the_ratio(elapsed):
-    there = paired_ratio(samples_of(elapsed), base="base", variant="variant", seed=0)
-    back = paired_ratio(samples_of(elapsed), base="variant", variant="base", seed=0)
-    assert there.point == pytest.approx(1 / back.point, rel=1e-9)
+@pytest.mark.parametrize(("count", "trimmed"), [(2, 0), (9, 0), (10, 1), (29, 2), (60, 6)])
+def test_a_tenth_of_the_processes_at_each_end_is_left_out_of_the_mean(process_of, count, trimmed):
+    times = np.random.default_rng(count).integers(900, 1100, count).tolist()
+    found = estimate([process_of([[1000, t]], replicate=i) for i, t in enumerate(times)], arm="variant", base="base")
+    logs = np.log(np.array(times) / 1000)
+    assert (found.units, found.trimmed) == (count, trimmed)
+    assert found.mean == pytest.approx(stats.trim_mean(logs, 0.1))
+    if trimmed == 0:
+        assert found.error == pytest.approx(stats.sem(logs))
+        assert found.half_width(0.05) == pytest.approx(stats.sem(logs) * stats.t.isf(0.025, count - 1))
 
 
-def test_the_interval_covers_the_truth_about_95_times_of_100_and_a_to_a_covers_1():
-    generator, covered, runs = np.random.default_rng(11), 0, 120
-    for run in range(runs):
-        shared = generator.lognormal(0, 0.2, size=(60, 1))
-        own = generator.lognormal(0, 0.03, size=(60, 2))
-        found = paired_ratio(samples_of(1e6 * shared * own), base="base", variant="variant", seed=run)
-        covered += found.low <= 1 <= found.high
-    assert 0.89 <= covered / runs <= 0.995
+def test_one_process_in_which_all_went_wrong_hardly_widens_the_interval(process_of):
+    times = np.random.default_rng(0).integers(990, 1010, 20).tolist()
+    calm = [process_of([[1000, t]], replicate=i) for i, t in enumerate(times)]
+    wild = [*calm[:-1], process_of([[1000, 3000]], replicate=19)]
+    widths = [estimate(some, arm="variant", base="base").half_width(0.05) for some in (calm, wild)]
+    assert widths[1] < 1.3 * widths[0]
 
 
-@pytest.mark.parametrize(("level", "least"), [(0.5, 2), (0.9, 5), (0.95, 6), (0.99, 8)])
-def test_the_fewest_pairs_are_those_whose_range_covers_the_median(level, least):
-    assert fewest_pairs(level) == least
-    assert 2 * 0.5**least <= 1 - level + 1e-12
+@pytest.mark.parametrize(("count", "units"), [(1, 1), (3, 1), (4, 2), (7, 3), (19, 9), (20, 10), (500, 10)])
+def test_a_batch_has_two_blocks_at_least_and_there_are_ten_at_most(process_of, count, units):
+    found = estimate([process_of([[3, 4]] * count)], arm="variant", base="base")
+    assert (found.units, found.unit) == (units, BATCH)
 
 
-def test_too_few_rounds_are_refused_with_the_number_needed():
-    with pytest.raises(UsageError, match="5 rounds are too few for an interval") as caught:
-        paired_ratio(samples_of([[1, 2]] * 5), base="base", variant="variant", seed=0)
-    assert caught.value.remedy == "measure at least 6 rounds"
+def test_with_one_unit_there_is_a_ratio_and_no_interval_and_with_none_neither(process_of):
+    one = estimate([process_of([[100, 200]])], arm="variant", base="base")
+    ratio = ratio_of(one, level=0.95, p=0.05)
+    assert (ratio.point, ratio.low, ratio.high) == (pytest.approx(2), None, None)
+    assert (one.half_width(0.05), one.p_beyond(0.0), one.p_within(9.0)) == (inf, 1.0, 1.0)
+    none = ratio_of(estimate([], arm="variant", base="base"), level=0.95, p=0.05)
+    assert (none.point, none.low, none.high, none.units) == (None, None, None, 0)
 
 
-def test_a_sample_that_took_no_time_is_refused():
-    with pytest.raises(UsageError, match="took no time that the clock could see"):
-        paired_ratio(samples_of([[1, 0]] * 9), base="base", variant="variant", seed=0)
+def test_an_interval_wider_than_any_ratio_is_none():
+    wild = Estimate(mean=3.0, error=20.0, units=2, unit=PROCESS)
+    ratio = ratio_of(wild, level=0.95, p=0.05)
+    assert (ratio.point, ratio.low, ratio.high) == (pytest.approx(exp(3)), None, None)
 
 
-def test_an_unknown_arm_is_refused():
-    with pytest.raises(UsageError, match="there is no arm 'dp4'"):
-        paired_ratio(samples_of([[1, 1]] * 9), base="base", variant="dp4", seed=0)
+estimates = st.builds(
+    Estimate,
+    mean=st.floats(-0.2, 0.2),
+    error=st.floats(1e-5, 0.1),
+    units=st.integers(2, 60),
+    unit=st.just(PROCESS),
+)
 
 
-@pytest.mark.parametrize("level", [0, 1, 95])
-def test_a_level_outside_0_to_1_is_refused(level):
-    with pytest.raises(UsageError, match="is not inside 0"):
-        paired_ratio(samples_of([[1, 1]] * 9), base="base", variant="variant", seed=0, level=level)
+@few
+@given(estimates, st.floats(0, 0.2))
+def test_p_beyond_is_the_level_at_which_the_whole_interval_just_lies_beyond(found, bound):
+    p = found.p_beyond(bound)
+    if 1e-12 < p < 1:
+        assert abs(found.mean) - found.half_width(p) == pytest.approx(bound, abs=1e-9)
+        assert abs(found.mean) - found.half_width(p * 1.01) > bound > abs(found.mean) - found.half_width(p * 0.99)
+    elif p == 1:
+        assert abs(found.mean) <= bound + 1e-9
+
+
+@few
+@given(estimates, st.floats(1e-4, 0.2))
+def test_p_within_is_the_level_at_which_the_whole_interval_just_lies_within(found, margin):
+    p = found.p_within(margin)
+    if 1e-12 < p < 1:
+        assert abs(found.mean) + found.half_width(p) == pytest.approx(margin, abs=1e-9)
+    elif p == 1:
+        assert abs(found.mean) >= margin - 1e-9
+
+
+@pytest.mark.parametrize(("mean", "beyond", "within"), [(0.03, 0.0, 1.0), (0.02, 1.0, 1.0), (0.01, 1.0, 0.0)])
+def test_without_any_scatter_the_mean_decides(mean, beyond, within):
+    found = Estimate(mean=mean, error=0.0, units=5, unit=PROCESS)
+    assert (found.p_beyond(0.02), found.p_within(0.02)) == (beyond, within)
+
+
+def simulated_runs(*, count, processes):
+    """Runs of a machine on which each arm is steadily off by about 0.5 % in each process."""
+    for seed in range(count):
+        machine = Machine(times_s={"base": 0.01, "variant": 0.0097}, noise=Noise(jitter=0.004, offset=0.005), seed=seed)
+        plans = [
+            ProcessPlan(replicate=r, process=r, arms=("base", "variant"), seed=seed, blocks=6, calls=1, warmup_s=0.0)
+            for r in range(processes)
+        ]
+        yield [machine.run_process(plan) for plan in plans]
+
+
+def block_by_block(processes: list[ProcessSamples]) -> Estimate:
+    """What one gets who takes the blocks for independent units."""
+    logs = np.concatenate([samples.log_times() for samples in processes])
+    units = logs[:, 1] - logs[:, 0]
+    return Estimate(mean=float(units.mean()), error=float(stats.sem(units)), units=len(units), unit="block")
+
+
+def test_the_interval_covers_the_truth_95_times_of_100_although_processes_differ_and_blocks_would_not():
+    truth, covered, by_blocks, widths, count = log(0.97), 0, 0, [], 250
+    for processes in simulated_runs(count=count, processes=8):
+        found, naive = estimate(processes, arm="variant", base="base"), block_by_block(processes)
+        covered += abs(found.mean - truth) <= found.half_width(0.05)
+        by_blocks += abs(naive.mean - truth) <= naive.half_width(0.05)
+        widths.append(2 * found.half_width(0.05))
+    assert 0.91 <= covered / count <= 0.985
+    assert by_blocks / count < 0.75
+    expected = 2 * stats.t.isf(0.025, 7) * 0.005 * (2 / 8) ** 0.5
+    assert 0.9 * expected <= np.mean(widths) <= 1.2 * expected
+
+
+def test_the_same_thing_twice_is_as_often_above_one_as_below():
+    above = 0
+    for seed in range(200):
+        machine = Machine(times_s={"base": 0.01, "variant": 0.01}, noise=Noise(jitter=0.01), seed=seed)
+        plan = ProcessPlan(replicate=0, process=0, arms=("base", "variant"), seed=seed, blocks=3, calls=1, warmup_s=0.0)
+        above += estimate([machine.run_process(plan)], arm="variant", base="base").mean > 0
+    assert 75 < above < 125
+
+
+def test_latencies_are_those_of_all_timed_calls_of_an_arm(process_of):
+    times = [[10 * (block + 1), 7] for block in range(60)]
+    found = latencies([process_of(times, replicate=r) for r in range(2)])
+    calls = np.repeat([10 * (block + 1) for block in range(60)], 4)
+    assert list(found) == ["base", "variant"]
+    assert found["base"]["calls"] == 240
+    assert found["base"]["mean_ns"] == calls.mean()
+    assert found["base"]["median_ns"] == np.median(calls)
+    for name, share in (("p90_ns", 0.9), ("p95_ns", 0.95), ("p99_ns", 0.99)):
+        assert found["base"][name] == np.quantile(calls, share)
+    assert found["variant"]["p99_ns"] == 7
+    assert found["variant"]["outliers"] == {"mild": 0, "severe": 0}
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("calls", "given"), [(8, []), (10, ["p90_ns"]), (20, ["p90_ns", "p95_ns"]), (100, ["p90_ns", "p95_ns", "p99_ns"])]
+)
+def test_a_percentile_needs_as_many_calls_as_one_of_them_lies_beyond_it(process_of, calls, given):
+    found = latencies([process_of([[5, 5]] * (calls // 2))])["base"]
+    assert [name for name in ("p90_ns", "p95_ns", "p99_ns") if found[name] is not None] == given
+
+
+def test_the_cold_start_is_the_median_over_processes_and_outliers_are_counted_per_process():
+    plans = [ProcessPlan(replicate=r, process=r, arms=("a",), seed=0, blocks=40, calls=1) for r in range(3)]
+    machine = Machine(times_s={"a": 0.001}, noise=Noise(jitter=0.01, cold=9.0, spikes=0.05, spike_size=5.0), seed=1)
+    processes = [machine.run_process(plan) for plan in plans]
+    found = latencies(processes)["a"]
+    assert found["first_run_ns"] == sorted(samples.first_run_ns["a"] for samples in processes)[1]
+    assert found["first_run_ns"] > 8e6
+    assert found["creation_ns"] == 0
+    assert found["outliers"]["severe"] > 3
+    assert found["calls"] == 240
+
+
+def test_the_latency_of_an_arm_without_a_call_is_empty(process_of):
+    found = latencies([process_of([], ended="killed by SIGKILL")])["base"]
+    assert (found["calls"], found["median_ns"], found["first_run_ns"]) == (0, None, None)

@@ -10,7 +10,7 @@ import typer
 import precbench
 from precbench.errors import PrecbenchError, printable
 
-COMMANDS = ("run", "export", "round", "evaluate", "bench", "inspect")
+COMMANDS = ("run", "export", "round", "evaluate", "bench", "compare", "inspect")
 """One module each, in the order of the work."""
 
 _INTERRUPTED = 130
@@ -66,7 +66,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # Typer itself turns Ctrl-C into this status
-        _fail("interrupted", "what was finished is kept; the same command goes on from there", status=_INTERRUPTED)
+        _fail("interrupted", "what was finished is kept; run the same command again", status=_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -1,13 +1,16 @@
-"""`precbench bench`: time variants against their base."""
+"""`precbench bench`: time variants against their base, and say what the evidence shows."""
 
+import datetime
+import itertools
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from precbench.cli.app import app
 from precbench.cli.output import (
-    Batch,
     Force,
     Json,
     OptimizationLevel,
@@ -23,10 +26,38 @@ from precbench.cli.output import (
     say_provider,
     session_settings,
 )
+from precbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from precbench.bench.benchmark import Benchmark, TimingOptions
+    from precbench.bench.inputs import BatchInputs
+    from precbench.runtime import SessionSettings
+
+_INTERRUPTED = 130
+_REPLAYED = frozenset({"replay", "output", "force", "as_json"})
+_SEQUENTIAL = frozenset(
+    {"base", "variants", "budget", "batch", "inputs", "shape", "threads", "clock", "protocol"}
+    | {"provider", "provider_option", "opt_level", "seed", "output", "force", "as_json"}
+)
+"""Parameters that have a meaning beside --replay, and beside --protocol sequential."""
+
+
+class Protocol(StrEnum):
+    """How to measure."""
+
+    BLOCKS = "blocks"
+    SEQUENTIAL = "sequential"
+
+
+class ExtraArm(StrEnum):
+    """What else to time beside the models."""
+
+    DENORMALS_OFF = "denormals-off"
 
 
 @app.command()
 def bench(
+    context: typer.Context,
     base: Annotated[
         Path | None, typer.Argument(help="The full-precision ONNX model; the default study's where not given.")
     ] = None,
@@ -36,6 +67,24 @@ def bench(
             help="Models to compare with it; every variant in the default run folder where no model is given."
         ),
     ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="How long to measure, all in all: 60s, 2m.", metavar="TIME")
+    ] = "60s",
+    margin: Annotated[
+        str, typer.Option("--margin", help="A ratio within this of 1 counts as equivalent.", metavar="PERCENT")
+    ] = "1%",
+    target_width: Annotated[
+        str | None,
+        typer.Option(
+            "--target-width", help="Stop when every interval is as narrow as this, such as 0.5%.", metavar="PERCENT"
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Fresh processes; chosen by the budget where not given.")
+    ] = None,
+    batch: Annotated[
+        str, typer.Option("--batch", help="Samples per call; several sizes share the budget: 1,32.", metavar="N[,N…]")
+    ] = "32",
     inputs: Annotated[
         Path | None,
         typer.Option(
@@ -43,63 +92,144 @@ def bench(
         ),
     ] = None,
     shape: Shape = None,
-    batch: Batch = 32,
     threads: Threads = 1,
-    budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", help="How long to measure, all models together.")
-    ] = 20.0,
+    clock: Annotated[
+        str, typer.Option("--clock", help="What a call spans: end-to-end, device (GPU buffers), or cuda-graph.")
+    ] = "end-to-end",
+    arm: Annotated[
+        list[ExtraArm] | None,
+        typer.Option("--arm", help="Also time the base with subnormals flushed to zero, in processes of its own."),
+    ] = None,
+    protocol: Annotated[
+        Protocol, typer.Option("--protocol", help="blocks; or sequential, the paper's single cold pass, to compare.")
+    ] = Protocol.BLOCKS,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also say which nodes account for a gap (ONNX Runtime's own times).")
+    ] = False,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", help="Repeat a recorded benchmark exactly as it was carried out.")
+    ] = None,
     provider: Provider = "cpu",
     provider_option: ProviderOption = None,
     opt_level: OptimizationLevel = "all",
     seed: Seed = 0,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Also write the record with every raw sample to this JSON file."),
+        typer.Option(
+            "-o", "--output", help="The record (JSON); every sample goes beside it (Parquet). Else in runs/bench/."
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Time models against their base.
+    """Time models against their base, and say which are faster, slower, equivalent, or that it cannot tell.
 
-    All run interleaved in one process, the base twice (A/A control); the figures are ratios with 95 % intervals.
+    Base and variants run interleaved, in many fresh processes, with the base a second time as a control.
 
-    Example: precbench bench model.onnx model.dp4.onnx --batch 1 --threads 2
+    Example: precbench bench model.onnx model.dp4.onnx --batch 1,32 --budget 2m
     """
-    from rich.console import Console
-
-    from precbench.files import check_output, write_json
-    from precbench.report.sentences import about_the_conditions
-    from precbench.report.tables import ratio_table
-    from precbench.report.terminal import say
-    from precbench.study.benchmark import benchmark
-    from precbench.study.inputs import bench_inputs
-
+    record_path = _default_record() if output is None else output
+    sources = [base, *(variants or []), inputs, replay]
+    _check_outputs(record_path, sources, force=force, samples=protocol is Protocol.BLOCKS)
     bars = progress()
+    if replay is not None:
+        _refuse_others(
+            context, _REPLAYED, "--replay repeats a record with its own models and options", "or leave --replay out"
+        )
+        from precbench.bench.replaying import repeat
+
+        _finish(repeat(replay, progress=bars), record_path, as_json=as_json)
+        return
+    if protocol is Protocol.SEQUENTIAL:
+        _refuse_others(context, _SEQUENTIAL, "--protocol sequential is one cold pass each", "or measure in blocks")
+    options = _options(budget, margin, target_width, processes, clock, arm=arm or [], profile=profile, seed=seed)
     settings = session_settings(provider, provider_option, threads, opt_level)
-    if output is not None:
-        check_output(output, force=force)
     base_path, variant_paths = (base, variants or []) if base is not None else _default_models(bars)
-    feeds, recipe = bench_inputs(base_path, settings, file=inputs, seed=seed, batch=batch, shapes=parse_shapes(shape))
-    result = benchmark(
-        base_path,
-        variant_paths,
-        settings=settings,
-        feeds=feeds,
-        inputs=recipe,
-        budget_s=budget,
+    fed = _inputs(base_path, settings, batch, file=inputs, seed=seed, shapes=parse_shapes(shape))
+    if protocol is Protocol.SEQUENTIAL:
+        record = _sequential(base_path, variant_paths, settings, fed, options)
+        say_provider(record["session"], bars)
+        _finish_sequential(record, record_path, as_json=as_json)
+        return
+    from precbench.bench.benchmark import benchmark
+
+    result = benchmark(base_path, variant_paths, settings=settings, inputs=fed, options=options, progress=bars)
+    say_provider(result.gate.session, bars)
+    _finish(result, record_path, as_json=as_json)
+
+
+def _check_outputs(path: Path, sources: Sequence[Path | None], *, force: bool, samples: bool) -> None:
+    """Refuse, before any work, a record or samples that cannot be written, or that would replace something."""
+    from precbench.bench.samples_file import samples_path
+    from precbench.files import check_named, check_not_input, check_output
+
+    check_named(path)
+    if samples and samples_path(path) == path:
+        raise UsageError(f"{path} is where the samples go, beside the record", "give the record's name: RESULT.json")
+    for output in (path, samples_path(path)) if samples else (path,):
+        check_output(output, force=force)
+        check_not_input(output, sources)
+
+
+def _refuse_others(context: typer.Context, allowed: frozenset[str], why: str, otherwise: str) -> None:
+    """Refuse what the user gave beside an option that leaves it without a meaning."""
+    given = [parameter for parameter in context.command.params if parameter.name and _is_given(context, parameter.name)]
+    others = [parameter for parameter in given if parameter.name not in allowed]
+    if others:
+        names = ", ".join(_shown(parameter) for parameter in others)
+        raise UsageError(f"{why}: {names} would be ignored", f"leave {names} out, {otherwise}")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _shown(parameter: Any) -> str:
+    """The option as it is written; an argument by its name in the help."""
+    return str(parameter.opts[-1] if parameter.param_type_name == "option" else parameter.name.upper())
+
+
+def _options(
+    budget: str,
+    margin: str,
+    target_width: str | None,
+    processes: int | None,
+    clock: str,
+    *,
+    arm: Sequence[ExtraArm],
+    profile: bool,
+    seed: int,
+) -> "TimingOptions":
+    from precbench.bench.benchmark import TimingOptions
+    from precbench.cli.quantities import parse_duration_s, parse_percent
+    from precbench.runtime.clocks import timed_clock
+
+    return TimingOptions(
+        budget_s=parse_duration_s(budget),
+        margin=parse_percent(margin),
+        target_width=None if target_width is None else parse_percent(target_width),
+        processes=processes,
+        clock=timed_clock(clock),
+        denormals_off=ExtraArm.DENORMALS_OFF in arm,
+        profile=profile,
         seed=seed,
-        progress=bars,
     )
-    record = result.to_json()
-    say_provider(record["session"], bars)
-    if output is not None:
-        write_json(output, {"schema_version": 1, "command": "bench", **record})
 
-    def show(console: Console) -> None:
-        console.print(ratio_table(record))
-        say(console, f"\n{about_the_conditions(record)}")
 
-    emit("bench", record, as_json=as_json, show=show)
+def _inputs(
+    base: Path,
+    settings: "SessionSettings",
+    batch: str,
+    *,
+    file: Path | None,
+    seed: int,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> list["BatchInputs"]:
+    from precbench.bench.inputs import inputs_for_batches
+    from precbench.cli.quantities import parse_batches
+
+    return inputs_for_batches(base, settings, parse_batches(batch), file=file, seed=seed, shapes=shapes)
 
 
 def _default_models(bars: Any) -> tuple[Path, list[Path]]:
@@ -109,3 +239,47 @@ def _default_models(bars: Any) -> tuple[Path, list[Path]]:
     names = list(run.variants()) or [run.ensure_variant(decimals=4)[0]]
     bars.note(f"timing {', '.join(names)} against {base}")
     return base, [run.variant_path(name) for name in names]
+
+
+def _default_record() -> Path:
+    """A name by the time, and a number where two runs begin in one second."""
+    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    folder = Path("runs") / "bench"
+    names = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
+    return next(path for path in (folder / f"{name}.json" for name in names) if not path.exists())
+
+
+def _finish(result: "Benchmark", path: Path, *, as_json: bool) -> None:
+    """Save, print, and end as the measurement ended: what was measured is kept in any case."""
+    from precbench.bench.samples_file import samples_path, write_samples
+    from precbench.files import write_json
+    from precbench.report.bench_report import show_benchmark
+
+    record = result.to_json()
+    write_samples(samples_path(path), result.samples())
+    write_json(path, record)
+    emit("bench", record, as_json=as_json, show=lambda console: show_benchmark(console, record, saved=path))
+    if result.failure is not None:
+        raise result.failure
+    if not result.complete:
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _sequential(
+    base: Path,
+    variants: Sequence[Path],
+    settings: "SessionSettings",
+    fed: Sequence["BatchInputs"],
+    options: "TimingOptions",
+) -> dict[str, Any]:
+    from precbench.bench.sequential import benchmark_sequentially
+
+    return benchmark_sequentially(base, variants, settings=settings, inputs=fed, options=options)
+
+
+def _finish_sequential(record: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
+    from precbench.files import write_json
+    from precbench.report.bench_report import show_sequential
+
+    write_json(path, record)
+    emit("bench", record, as_json=as_json, show=lambda console: show_sequential(console, record, saved=path))

@@ -59,9 +59,9 @@ def evaluate(
 
     Example: precbench evaluate model.dp4.onnx --data photos.npz --reference model.onnx
     """
+    from precbench.bench.sessions import open_model
     from precbench.study.evaluation import evaluate as evaluate_model
     from precbench.study.evaluation import load_data, preprocessing_for
-    from precbench.study.sessions import open_model
 
     settings = session_settings(provider, provider_option, threads, opt_level)
     session = open_model(model, settings)

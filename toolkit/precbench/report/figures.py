@@ -10,7 +10,9 @@ def percent(fraction: float) -> str:
 
 
 def interval(ratio: Mapping[str, Any]) -> str:
-    """Write a ratio with its interval: 0.998 [0.991, 1.004]."""
+    """Write a ratio with its interval, if it has one: 0.998 [0.991, 1.004]."""
+    if ratio["low"] is None or ratio["high"] is None:
+        return f"{ratio['point']:.3f} [no interval]"
     return f"{ratio['point']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 

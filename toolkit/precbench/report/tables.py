@@ -1,4 +1,4 @@
-"""Tables of the single commands: initializers, outcomes of rounding, times, accuracy."""
+"""Tables of the single commands: initializers, outcomes of rounding, accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from precbench.errors import printable
-from precbench.report.figures import count, interval, milliseconds, number, percent
+from precbench.report.figures import count, number, percent
 
 
-def _table(*headers: str, left: int = 1) -> Table:
+def plain_table(*headers: str, left: int = 1) -> Table:
     """A plain table: the first `left` columns to the left, numbers to the right."""
     table = Table(padding=(0, 1), collapse_padding=True, pad_edge=False, box=None, header_style="bold")
     for index, header in enumerate(headers):
@@ -18,7 +18,7 @@ def _table(*headers: str, left: int = 1) -> Table:
     return table
 
 
-def _add(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """Add a row as plain text: names from model files are never read as markup."""
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
@@ -28,10 +28,10 @@ _COUNT_HEADERS = ("elements", "min", "max", "distinct", "zeros", "subn.", "non-f
 
 def initializer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row per initializer."""
-    table = _table("initializer", "layer", "group", "role", "type", "shape", *_COUNT_HEADERS, left=6)
+    table = plain_table("initializer", "layer", "group", "role", "type", "shape", *_COUNT_HEADERS, left=6)
     for row in rows:
         names = (row["name"], row["layer"], row["group"] or "-", row["role"], row["dtype"].lower(), _shape(row))
-        _add(table, *names, *_counts(row["counts"] or {"elements": row["elements"]}))
+        add_row(table, *names, *_counts(row["counts"] or {"elements": row["elements"]}))
     return table
 
 
@@ -62,9 +62,9 @@ def _shape(row: Mapping[str, Any]) -> str:
 
 def group_table(groups: Mapping[str, Mapping[str, Any]], total: Mapping[str, Any]) -> Table:
     """One row per group of layers, and the total, over floating-point initializers."""
-    table = _table("group", *_COUNT_HEADERS)
+    table = plain_table("group", *_COUNT_HEADERS)
     for name, counts in [*groups.items(), ("total", total)]:
-        _add(table, "no group" if name == "-" else name, *_counts(counts))
+        add_row(table, "no group" if name == "-" else name, *_counts(counts))
     return table
 
 
@@ -91,22 +91,9 @@ def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
         sums = totals.setdefault((name, outcome["decimals"]), [0, 0, 0])
         for index, amount in enumerate((1, outcome["elements"], outcome["changed"])):
             sums[index] += amount
-    table = _table("group" if by_group else "initializer", "decimals", "initializers", "elements", "changed")
+    table = plain_table("group" if by_group else "initializer", "decimals", "initializers", "elements", "changed")
     for (name, decimals), sums in totals.items():
-        _add(table, name, str(decimals), *(count(amount) for amount in sums))
-    return table
-
-
-def ratio_table(record: Mapping[str, Any]) -> Table:
-    """One row per arm: the base's median time, and the ratio of each other to it with its interval."""
-    table = _table("model", "median of a call", "time ratio [95 %]", "rounds", "from the base")
-    _add(table, f"base: {record['base']}", milliseconds(record["base_median_ns"]), "1", "", "")
-    control = record["control"]
-    _add(table, "A/A control: the base again", "", interval(control), count(control["pairs"]), "")
-    for variant in record["variants"].values():
-        verdict = "told apart" if variant["told_apart"] else "not told apart"
-        ratio = variant["ratio"]
-        _add(table, variant["path"], "", interval(ratio), count(ratio["pairs"]), verdict)
+        add_row(table, name, str(decimals), *(count(amount) for amount in sums))
     return table
 
 
@@ -121,11 +108,11 @@ def class_table(evaluation: Mapping[str, Any]) -> Table:
         with_images = [score for score in scores if score["images"]]
         scores = sorted(with_images, key=lambda score: score["recall"])[:MOST_CLASSES]
     title = "class" if len(scores) == len(evaluation["per_class"]) else f"class ({len(scores)} lowest in recall)"
-    table = _table(title, "images", "right", "recall", "precision")
+    table = plain_table(title, "images", "right", "recall", "precision")
     for score in scores:
         shares = (percent(value) if value is not None else "-" for value in (score["recall"], score["precision"]))
         name = evaluation["class_names"][score["index"]]
-        _add(table, name, count(score["images"]), count(score["correct"]), *shares)
+        add_row(table, name, count(score["images"]), count(score["correct"]), *shares)
     return table
 
 
@@ -134,26 +121,26 @@ def confusion_table(evaluation: Mapping[str, Any]) -> Table:
     names = evaluation["class_names"]
     if len(names) > MOST_CLASSES:
         return _largest_confusions(names, evaluation["confusion"])
-    table = _table(r"true \ predicted", *names)
+    table = plain_table(r"true \ predicted", *names)
     for name, row in zip(names, evaluation["confusion"], strict=True):
-        _add(table, name, *(count(n) if n else "." for n in row))
+        add_row(table, name, *(count(n) if n else "." for n in row))
     return table
 
 
 def _largest_confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
     entries = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
-    table = _table("true class", "predicted class", "images", left=2)
+    table = plain_table("true class", "predicted class", "images", left=2)
     for n, true, predicted in sorted(entries, reverse=True)[:MOST_CLASSES]:
-        _add(table, names[true], names[predicted], count(n))
+        add_row(table, names[true], names[predicted], count(n))
     return table
 
 
 def fidelity_table(outputs: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row per output: how close it is to the reference's."""
-    table = _table("output", "elements", "SQNR dB", "largest error", "cosine", "top-1 agreement")
+    table = plain_table("output", "elements", "SQNR dB", "largest error", "cosine", "top-1 agreement")
     for name, close in outputs.items():
         sqnr, agreement = close["sqnr_db"], close["top1_agreement"]
-        _add(
+        add_row(
             table,
             name,
             count(close["elements"]),

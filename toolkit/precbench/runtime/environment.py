@@ -5,7 +5,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,18 @@ import numpy as np
 
 import precbench
 
-_PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "scipy")
+_PACKAGES = (
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "scipy",
+    "psutil",
+    "pyarrow",
+    "nvidia-ml-py",
+)
+_UNLIMITED_BYTES = 1 << 62  # cgroup v1 writes the largest page count it has where there is no limit
 _QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 
 
@@ -25,11 +35,16 @@ def environment() -> dict[str, Any]:
     return {
         "cpu_model": cpu_model(),
         "cpu_count": os.cpu_count(),
+        "physical_cores": physical_cores(),
+        "cpu_frequency_mhz": cpu_frequency_mhz(),
+        "boost": boost(),
+        "virtualized": virtualized(),
         "affinity": _affinity(),
         "cpu_limit": cpu_limit(),
         "governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "load_average": _load_average(),
         "memory_bytes": _memory_bytes(),
+        "memory_limit_bytes": memory_limit_bytes(),
         "gpus": _gpus(),
         "os": platform.system(),
         "os_release": platform.release(),
@@ -67,6 +82,50 @@ def cpu_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
+def memory_limit_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the container's memory limit in bytes (cgroup v2, else v1); None without a limit."""
+    text = _text(root / "memory.max") or _text(root / "memory" / "memory.limit_in_bytes") or ""
+    limit = int(text) if text.isdecimal() else _UNLIMITED_BYTES
+    return limit if limit < _UNLIMITED_BYTES else None
+
+
+def physical_cores() -> int | None:
+    """Return the cores without hyper-threads, as far as the operating system shows them; None if it does not."""
+    import psutil
+
+    count = psutil.cpu_count(logical=False)
+    return int(count) if count else None
+
+
+def cpu_frequency_mhz() -> float | None:
+    """Return the present clock of the CPU in MHz, the mean over its cores; None where it is not shown."""
+    import psutil
+
+    try:
+        found = psutil.cpu_freq()
+    except (OSError, NotImplementedError, AttributeError, RuntimeError):
+        return None
+    return round(float(found.current), 1) if found and found.current else None
+
+
+def boost(root: Path = Path("/sys/devices/system/cpu")) -> bool | None:
+    """Whether the CPU may clock above its base, as heat and load allow; None where the system does not say."""
+    allowed = _text(root / "cpufreq" / "boost")
+    if allowed in ("0", "1"):
+        return allowed == "1"
+    forbidden = _text(root / "intel_pstate" / "no_turbo")
+    return forbidden == "0" if forbidden in ("0", "1") else None
+
+
+def virtualized(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Whether a hypervisor runs this system, by the flag that x86 CPUs then show; None where there are no flags."""
+    for line in (_text(cpuinfo) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "flags":
+            return "hypervisor" in value.split()
+    return None
+
+
 def _affinity() -> list[int] | None:
     return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else None
 
@@ -96,6 +155,8 @@ def _gpus() -> list[str]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # 12 ms that a child process which only times need not pay
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -13,6 +13,7 @@ from precbench.runtime.settings import PROVIDERS
 
 _LIBRARY = re.compile(r"Failed to load library \S+ with error: (?P<cause>.+)")
 _CUDA_FAILURE = re.compile(r"(?:CUDA|CUDNN|CUBLAS)\S* (?:failure|error) (?P<cause>[^;\n]+)", re.IGNORECASE)
+_GRAPH_CAPTURE = re.compile(r"cannot use the graph capture feature as requested by the user\s+as (?P<cause>[^\n]+)")
 _OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d \S+ \[[EW]:[^\]]*\] ")
 _SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ [^\[]*?\) |\S+\.(?:cc|h|cpp|cu):\d+ \w+ ")
@@ -77,7 +78,7 @@ def provider_failure(provider: str, evidence: str) -> ProviderError:
 
 def cause_of(evidence: str) -> str:
     """Return the gist of ONNX Runtime's words: the library that is missing, the CUDA failure, else the first line."""
-    for pattern in (_LIBRARY, _CUDA_FAILURE):
+    for pattern in (_LIBRARY, _GRAPH_CAPTURE, _CUDA_FAILURE):
         if found := pattern.search(evidence):
             return found["cause"].strip().rstrip(".")
     lines = [gist(line) for line in evidence.splitlines() if line.strip()]
@@ -110,4 +111,6 @@ def _remedy(evidence: str) -> str:
         return "install TensorRT's libraries (see docs/install.md), or use --ep cuda"
     if _LIBRARY.search(evidence):
         return "install NVIDIA's libraries with pip install 'precbench[cuda]' (see docs/install.md), or use --ep cpu"
+    if _GRAPH_CAPTURE.search(evidence):
+        return "use --clock device: a CUDA graph needs every node on the GPU, and no If, Loop or Scan"
     return "check the GPU and its driver with nvidia-smi, or use --ep cpu"

@@ -1,5 +1,6 @@
 """A session that runs where it was asked to, or is not made."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.errors import MissingDependencyError, ModelError, ProviderError
+from precbench.errors import MissingDependencyError, ModelError, ProviderError, UsageError
 from precbench.runtime.binding import BoundRun, DeviceRun, HostRun
+from precbench.runtime.clocks import CLOCK_MEANINGS, TimedClock, check_clock
 from precbench.runtime.failures import is_about_the_model, load_error, onnxruntime_errors, run_error
 from precbench.runtime.noise import captured_noise
 from precbench.runtime.placement import (
@@ -34,6 +36,8 @@ _LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 _WARNING, _FATAL = 2, 4
+_NO_GRAPH = "-1"
+_graph_ids = itertools.count(1)  # 0 is ONNX Runtime's own; one id never stands for two sets of buffers
 _MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 
 
@@ -89,25 +93,54 @@ class Session:
             raise run_error(self.model, str(error)) from error
         return dict(zip(names, values, strict=True))
 
-    def bind(self, feeds: Mapping[str, NDArray[Any]]) -> BoundRun:
+    def bind(self, feeds: Mapping[str, NDArray[Any]], *, clock: TimedClock = "end-to-end") -> BoundRun:
         """Return one timed call: the same feeds and buffers each time, done when it returns.
 
-        On the CPU it is a plain run; on a GPU the feeds are copied there once, the outputs stay there, and the call
-        waits for the device.
+        Args:
+            feeds: as for `run`.
+            clock: what the call spans. "end-to-end": arrays on the host in and out; on a GPU that includes the copies
+                both ways and the waits. "device": the feeds are copied to the GPU once, the outputs stay there, the
+                call waits for it. "cuda-graph": as "device", replaying the captured kernels as one; needs settings
+                made with `SessionSettings.for_clock`, and calls from the thread that binds. Read the outputs right
+                after the call: a replay may write over what another call of the same session left on the device.
 
         Raises:
+            UsageError: the provider has not the clock, or the session was made without CUDA graphs.
             DataError: the feeds do not fit the inputs.
             ModelError: ONNX Runtime refuses or fails.
         """
+        self._check_clock(clock)
         check_feeds(feeds, self.inputs)
         names, options = [spec.name for spec in self.outputs], run_options(self.settings)
-        if self.provider == "cpu":
+        if clock == "end-to-end":
             return HostRun(self.model, self._session, feeds, names, options=options)
+        graph = run_options(self.settings, graph_id=str(next(_graph_ids))) if clock == "cuda-graph" else None
         device_id = int(self.settings.options_for(self.provider)["device_id"])
-        return DeviceRun(self.model, self._session, feeds, names, device="cuda", device_id=device_id, options=options)
+        return DeviceRun(
+            self.model,
+            self._session,
+            feeds,
+            names,
+            device="cuda",
+            device_id=device_id,
+            options=options,
+            graph_options=graph,
+        )
 
-    def record(self) -> dict[str, Any]:
-        """Return what a result must be read with: provider, options, threads, placement, versions. Strict JSON."""
+    def end_profiling(self) -> Path:
+        """Stop ONNX Runtime's profiler of a session opened with a `profile_prefix`, and return the file it wrote."""
+        return Path(self._session.end_profiling())
+
+    def record(self, *, clock: TimedClock = "end-to-end") -> dict[str, Any]:
+        """Return what a result must be read with: provider, options, threads, placement, versions. Strict JSON.
+
+        Args:
+            clock: that the calls were timed with, see `bind`.
+
+        Raises:
+            UsageError: no call of this session can have been timed so.
+        """
+        self._check_clock(clock)
         effective = self._session.get_provider_options().get(PROVIDERS[self.provider], {})
         return {
             **self.settings.to_json(),
@@ -120,12 +153,21 @@ class Session:
             "placement": dict(self.placement),
             "cpu_shape_nodes": [f"{node.op_type} {node.name}".strip() for node in self.cpu_shape_nodes],
             "memcpy_nodes": self.memcpy_nodes,
-            "timed_call": "run" if self.provider == "cpu" else "device buffers through IOBinding, synchronized",
+            "clock": clock,
+            "timed_call": CLOCK_MEANINGS[clock],
             "onnxruntime": import_onnxruntime().__version__,
         }
 
+    def _check_clock(self, clock: TimedClock) -> None:
+        check_clock(clock, self.provider)
+        if clock == "cuda-graph" and not self.settings.captures_cuda_graphs:
+            raise UsageError(
+                "the session was made without CUDA graphs",
+                "open it with settings.for_clock('cuda-graph'), or use --clock device",
+            )
 
-def open_session(model: Path, settings: SessionSettings) -> Session:
+
+def open_session(model: Path, settings: SessionSettings, *, profile_prefix: Path | None = None) -> Session:
     """Make a session of a model; it runs on the provider asked for or is not made.
 
     After it is made every node's placement is read back (see `placement`), so that a silent fallback is an error.
@@ -134,6 +176,8 @@ def open_session(model: Path, settings: SessionSettings) -> Session:
     Args:
         model: an ONNX file.
         settings: all that it is made with.
+        profile_prefix: how the files begin that ONNX Runtime's profiler writes (see `profiling`); None: no profiler,
+            which costs time in every run.
 
     Raises:
         ModelError: the file is missing, empty, damaged, too new, or uses operators that ONNX Runtime has not.
@@ -142,14 +186,14 @@ def open_session(model: Path, settings: SessionSettings) -> Session:
     """
     _check_file(model)
     if settings.provider != AUTO:
-        return _open_on(settings.provider, model, settings, {})
+        return _open_on(settings.provider, model, settings, {}, profile_prefix)
     passed_over: dict[str, str] = {}
     for provider in AUTO_ORDER[:-1]:
         try:
-            return _open_on(provider, model, settings, passed_over)
+            return _open_on(provider, model, settings, passed_over, profile_prefix)
         except ProviderError as error:
             passed_over[provider] = error.problem
-    return _open_on(AUTO_ORDER[-1], model, settings, passed_over)
+    return _open_on(AUTO_ORDER[-1], model, settings, passed_over, profile_prefix)
 
 
 def tf32_state(provider: str, effective: Mapping[str, str], override: str | None) -> str:
@@ -167,10 +211,12 @@ def tf32_state(provider: str, effective: Mapping[str, str], override: str | None
     return "allowed"
 
 
-def _open_on(provider: str, model: Path, settings: SessionSettings, passed_over: Mapping[str, str]) -> Session:
+def _open_on(
+    provider: str, model: Path, settings: SessionSettings, passed_over: Mapping[str, str], profile_prefix: Path | None
+) -> Session:
     check_listed(provider)
     noise = preload_cuda() if provider != "cpu" else ""
-    made, more = _make(provider, model, settings)
+    made, more = _make(provider, model, settings, profile_prefix)
     noise += more
     if PROVIDERS[provider] not in made.get_providers():
         raise provider_failure(provider, noise)
@@ -190,8 +236,10 @@ def _open_on(provider: str, model: Path, settings: SessionSettings, passed_over:
     )
 
 
-def _make(provider: str, model: Path, settings: SessionSettings) -> tuple[Any, str]:
+def _make(provider: str, model: Path, settings: SessionSettings, profile_prefix: Path | None) -> tuple[Any, str]:
     runtime, options = import_onnxruntime(), session_options(settings)
+    if profile_prefix is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile_prefix)
     providers = [(PROVIDERS[provider], settings.options_for(provider))]
     failure: Exception | None = None
     with captured_noise() as noise:
@@ -221,6 +269,7 @@ def session_options(settings: SessionSettings) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     options.add_session_config_entry("session.inter_op.allow_spinning", spinning)
     options.add_session_config_entry("session.force_spinning_stop", str(int(settings.force_spinning_stop)))
+    options.add_session_config_entry("session.set_denormal_as_zero", str(int(settings.denormals_as_zero)))
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if not hasattr(runtime.InferenceSession, "get_provider_graph_assignment_info"):
         raise MissingDependencyError(
@@ -230,10 +279,20 @@ def session_options(settings: SessionSettings) -> Any:
     return options
 
 
-def run_options(settings: SessionSettings) -> Any:
-    """Return onnxruntime.RunOptions that log nothing: a failing run raises, and would else print its reason as well."""
+def run_options(settings: SessionSettings, *, graph_id: str = _NO_GRAPH) -> Any:
+    """Return onnxruntime.RunOptions that log nothing: a failing run raises, and would else print its reason as well.
+
+    Args:
+        settings: that the session was made with.
+        graph_id: of the CUDA graph to capture and replay, where the session can; "-1" for a run without. A plain run
+            needs that: its buffers are others each time, and a replay would write into old ones.
+
+    Source: ONNX Runtime's onnxruntime_run_options_config_keys.h (gpu_graph_id).
+    """
     options = import_onnxruntime().RunOptions()
     options.log_severity_level = _FATAL if settings.log_severity >= _WARNING else settings.log_severity
+    if settings.captures_cuda_graphs:
+        options.add_run_config_entry("gpu_graph_id", graph_id)
     return options
 
 

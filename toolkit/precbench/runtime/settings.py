@@ -1,11 +1,12 @@
 """What a session is made with, all of it explicit: nothing is left to a default that a record would not show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from precbench.errors import UsageError
 from precbench.nearest import nearest
+from precbench.runtime.clocks import TimedClock, check_clock
 
 PROVIDERS: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -18,6 +19,7 @@ AUTO = "auto"
 OPTIMIZATION_LEVELS = ("disable", "basic", "extended", "all")
 EXECUTION_MODES = ("sequential", "parallel")
 MAX_THREADS = 1024
+CUDA_GRAPH = "enable_cuda_graph"
 
 # As onnxruntime 1.31 parses them. HEURISTIC: EXHAUSTIVE times the convolution algorithms at the first run of every
 # session, so that two sessions of one model can end up with different ones: no fair pair.
@@ -116,6 +118,8 @@ class SessionSettings:
         allow_spinning: whether intra-op threads spin while they wait for work within a run.
         force_spinning_stop: whether they stop when the run ends. Without it the threads of idle sessions slow down
             every other session of the process (14 ms became 35 with four sessions at two threads).
+        denormals_as_zero: flush subnormal floats to zero. The flag of a process's first session governs all its later
+            sessions, and NumPy, whatever they ask for: a session with another flag needs a process of its own.
         log_severity: of ONNX Runtime's log, 0 (verbose) to 4 (fatal).
 
     Raises:
@@ -130,6 +134,7 @@ class SessionSettings:
     execution_mode: str = "sequential"
     allow_spinning: bool = True
     force_spinning_stop: bool = True
+    denormals_as_zero: bool = False
     log_severity: int = 2
 
     def __post_init__(self) -> None:
@@ -148,6 +153,24 @@ class SessionSettings:
         """Return the options a provider is made with: the defaults with the user's laid over them."""
         return {**PROVIDER_DEFAULTS[provider], **self.provider_options}
 
+    def for_clock(self, clock: TimedClock) -> "SessionSettings":
+        """Return the settings that a session needs whose calls are timed with this clock.
+
+        A CUDA graph must be asked for when the session is made; the other clocks change nothing.
+
+        Raises:
+            UsageError: the provider cannot have the clock.
+        """
+        check_clock(clock, self.provider)
+        if clock != "cuda-graph":
+            return self
+        return replace(self, provider_options={**self.provider_options, CUDA_GRAPH: "1"})
+
+    @property
+    def captures_cuda_graphs(self) -> bool:
+        """Whether a session made so can capture CUDA graphs."""
+        return self.provider_options.get(CUDA_GRAPH, "0").lower() in ("1", "true")
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values, under the fields' names."""
         return {
@@ -159,6 +182,7 @@ class SessionSettings:
             "execution_mode": self.execution_mode,
             "allow_spinning": self.allow_spinning,
             "force_spinning_stop": self.force_spinning_stop,
+            "denormals_as_zero": self.denormals_as_zero,
             "log_severity": self.log_severity,
         }
 

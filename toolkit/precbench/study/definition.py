@@ -85,12 +85,14 @@ class ExperimentSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingSection:
-    """How the variants are timed: images per call, threads of one call, seconds for all variants together, seed."""
+    """How the variants are timed: images per call, threads of one call, seconds for all variants together, the margin
+    (a fraction) within which a ratio counts as 1, seed."""
 
     provider: str = "cpu"
     batch_size: int
     intra_op_threads: int = 1
     budget_s: float
+    margin: float = 0.01
     seed: int
 
     def __post_init__(self) -> None:
@@ -98,6 +100,7 @@ class TimingSection:
         _require(self.batch_size >= 1, f"[timing] batch_size is {self.batch_size}", "give 1 or more")
         _require(self.intra_op_threads >= 1, f"[timing] intra_op_threads is {self.intra_op_threads}", "give 1 or more")
         _require(self.budget_s > 0, f"[timing] budget_s is {self.budget_s}", "give a positive number of seconds")
+        _require(0 < self.margin < 1, f"[timing] margin is {self.margin}", "give a fraction, such as 0.01 for 1 %")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,10 @@ import zstandard
 from numpy.typing import NDArray
 
 import precbench
+from precbench.bench.benchmark import TimingOptions, benchmark
+from precbench.bench.inputs import BatchInputs
+from precbench.bench.samples_file import write_samples
+from precbench.bench.sessions import open_model
 from precbench.datasets import Dataset, Preprocessing, source_digest
 from precbench.errors import UsageError
 from precbench.files import check_output, file_digest, value_digest, write_atomically, write_json
@@ -26,7 +30,6 @@ from precbench.graph import (
 )
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings, environment
-from precbench.study.benchmark import benchmark
 from precbench.study.definition import Study
 from precbench.study.evaluation import (
     EvaluationData,
@@ -37,7 +40,6 @@ from precbench.study.evaluation import (
 )
 from precbench.study.rounding import RoundedFile, round_onnx
 from precbench.study.run_folder import RunFolder, Stage
-from precbench.study.sessions import open_model
 
 if TYPE_CHECKING:
     from precbench.checkpoints.training import CheckpointFiles
@@ -309,18 +311,25 @@ class Run:
         validation = study_split(self.study, "validation")
         self._check_timing_batch(validation)
         images = validation.images[: timing.batch_size]
+        inputs = BatchInputs(
+            batch=timing.batch_size,
+            feeds={_input_name(base): self._preprocessing().apply(images)},
+            recipe={"source": self.study.data.source, "split": "validation", "images": timing.batch_size},
+        )
         result = benchmark(
             base,
             paths,
             settings=self._session_settings(),
-            feeds={_input_name(base): self._preprocessing().apply(images)},
-            inputs={"source": self.study.data.source, "split": "validation", "images": timing.batch_size},
-            budget_s=timing.budget_s,
-            seed=timing.seed,
+            inputs=[inputs],
+            options=TimingOptions(budget_s=timing.budget_s, margin=timing.margin, seed=timing.seed),
             progress=self.progress,
         )
-        write_json(self.folder / "timing.json", {"schema_version": SCHEMA_VERSION, **result.to_json()})
-        return self._finish("timing", key, ["timing.json"], result.to_json(raw=False)).facts
+        if not result.complete:
+            raise result.failure or KeyboardInterrupt
+        record = result.to_json()
+        write_samples(self.folder / "timing.parquet", result.samples())
+        write_json(self.folder / "timing.json", record)
+        return self._finish("timing", key, ["timing.json", "timing.parquet"], _timing_facts(record)).facts
 
     def _results(
         self, base: Path, names: Sequence[str], evaluations: Mapping[str, Mapping[str, Any]], timing: Mapping[str, Any]
@@ -336,7 +345,7 @@ class Run:
             "study": self.study.to_json(),
             "models": rows,
             "control": timing["control"],
-            "timing": {key: timing[key] for key in ("session", "inputs", "environment")},
+            "timing": {key: timing[key] for key in ("session", "settings", "inputs", "environment", "warnings")},
             "zstd_level": ZSTD_LEVEL,
         }
 
@@ -352,12 +361,27 @@ class Run:
             "changed": facts.get("changed"),
             "accuracy": evaluation["accuracy"],
             "flips": evaluation["flips"] if name != "base" else None,
-            "ratio": timing["variants"][name]["ratio"] if name != "base" else None,
-            "told_apart": timing["variants"][name]["told_apart"] if name != "base" else None,
+            "timing": timing["variants"][name] if name != "base" else None,
             "file_bytes": path.stat().st_size,
             "zstd_bytes": compressed_bytes(path),
             "targets": asdict(take_census(load_model(path), targets).total),
         }
+
+
+def _timing_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results need of a benchmark's record: the variants, by their names as arms, and the conditions."""
+    (measured,) = record["measurements"]
+    comparisons = {one["arm"]: one for one in measured["comparisons"]}
+    return {
+        "variants": comparisons,
+        "control": next(iter(comparisons.values()))["control_ratio"],
+        "arms": measured["arms"],
+        "session": record["session"],
+        "settings": record["settings"],
+        "inputs": measured["inputs"],
+        "environment": record["environment"],
+        "warnings": [*record["warnings"], *measured["warnings"]],
+    }
 
 
 def _pair(checkpoint: Stage) -> dict[str, str]:

@@ -1,212 +1,163 @@
-"""Run a schedule against the clock and keep every reading."""
+"""Measure in one process: make the callables, warm up, run blocks, and keep every reading of the clock."""
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import repeat
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from precbench.errors import DataError, PrecbenchError, UsageError
-from precbench.progress import SILENT, Progress
-from precbench.timing.schedule import Schedule, plan_schedule, rounds_for
+from precbench.errors import UsageError
+from precbench.timing.journal import Keep, Kind, reading_words
+from precbench.timing.schedule import MAX_BLOCKS, MAX_CALLS, ProcessPlan
+from precbench.timing.warmup import WINDOW, is_steady
 
 Clock = Callable[[], int]
 """Nanoseconds since some fixed moment; never goes back."""
 
-SCHEMA_VERSION = 1
+Make = Callable[[str], Callable[[], object]]
+"""Make the callable of an arm."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Samples:
-    """Every time taken, raw and in full: nothing is dropped, trimmed or averaged.
-
-    Args:
-        schedule: the order in which they were taken.
-        elapsed_ns: int64 [rounds, arms]; column = arm (not position), nanoseconds per sample of
-            `schedule.calls_per_sample` calls.
-        warmup_ns: int64 [warm-up rounds, arms], the same for the rounds before.
-    """
-
-    schedule: Schedule
-    elapsed_ns: NDArray[np.int64]
-    warmup_ns: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot be used."""
-        for times, order in ((self.elapsed_ns, self.schedule.order), (self.warmup_ns, self.schedule.warmup_order)):
-            if times.shape != order.shape or times.dtype != np.int64 or (times < 0).any():
-                raise DataError(
-                    f"times of shape {list(times.shape)} and type {times.dtype} do not fit a schedule of "
-                    f"shape {list(order.shape)}",
-                    "give int64 nanoseconds, one per round and arm, from 0",
-                )
-
-    def of(self, arm: str) -> NDArray[np.int64]:
-        """Return one arm's times, int64 [rounds], nanoseconds per sample.
-
-        Raises:
-            UsageError: there is no such arm.
-        """
-        if arm not in self.schedule.arms:
-            raise UsageError(f"there is no arm {arm!r}", f"the arms are {', '.join(self.schedule.arms)}")
-        return self.elapsed_ns[:, self.schedule.arms.index(arm)]
-
-    def median_ns(self, arm: str) -> float:
-        """Return the median time of one call of an arm, in nanoseconds. For reading; compare arms by `paired_ratio`."""
-        return float(np.median(self.of(arm))) / self.schedule.calls_per_sample
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and numbers, from which `from_json` rebuilds an equal value."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "arms": list(self.schedule.arms),
-            "seed": self.schedule.seed,
-            "calls_per_sample": self.schedule.calls_per_sample,
-            "order": self.schedule.order.tolist(),
-            "warmup_order": self.schedule.warmup_order.tolist(),
-            "elapsed_ns": self.elapsed_ns.tolist(),
-            "warmup_ns": self.warmup_ns.tolist(),
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """Rebuild samples from `to_json`'s value.
-
-        Raises:
-            DataError: it is not such a value, or of another schema version.
-        """
-        try:
-            return cls._from_json(value)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, PrecbenchError) as error:
-            problem = error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}: {error}"
-            raise DataError(
-                f"these are no timing samples ({problem})", "give a value that Samples.to_json made"
-            ) from error
-
-    @classmethod
-    def _from_json(cls, value: Mapping[str, Any]) -> Self:
-        if value["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {value['schema_version']!r}, not {SCHEMA_VERSION}")
-        arms = tuple(str(arm) for arm in value["arms"])
-        schedule = Schedule(
-            arms=arms,
-            order=_whole(value["order"], len(arms)).astype(np.intp),
-            warmup_order=_whole(value["warmup_order"], len(arms)).astype(np.intp),
-            seed=int(value["seed"]),
-            calls_per_sample=int(value["calls_per_sample"]),
-        )
-        return cls(
-            schedule=schedule,
-            elapsed_ns=_whole(value["elapsed_ns"], len(arms)),
-            warmup_ns=_whole(value["warmup_ns"], len(arms)),
-        )
+POSITION_NS = 10_000_000
+LEAST_CALLS = 3
+"""Timed calls per position, so that its median outlives one disturbed call and the switch is not half of the time."""
+LONG_CALL_NS = 125_000_000
+"""Of a call beyond which one per position has to do."""
+_PROBES = 5
+_PATIENCE = 3  # times the warm-up's limit, where fewer rounds than a steady state needs were made by then
+_WARMUP_PART = 4  # a warm-up round calls each arm for this part of a position
 
 
 def measure(
-    arms: Mapping[str, Callable[[], object]],
-    schedule: Schedule,
+    make: Make,
+    plan: ProcessPlan,
+    keep: Keep,
     *,
     clock: Clock = time.perf_counter_ns,
-    progress: Progress = SILENT,
-) -> Samples:
-    """Call the arms as scheduled, warm-up first, and keep every time taken.
+    observe: Callable[[], Any] | None = None,
+) -> None:
+    """Do what a plan says, and hand every reading to `keep` as soon as it is complete.
 
-    Garbage collection is off while it measures, and afterwards as it was before. What an arm raises passes through.
+    The callables are made and called once (cold), in the plan's order of creation. Then rounds over all arms until a
+    steady state is seen (`is_steady`). Then blocks: every position calls one arm 1 + `calls` times; the first of these
+    finds the caches full of another arm's data, and is kept but labelled apart.
 
-    Args:
-        arms: name -> what to time; the names are the schedule's.
-        schedule: from `plan_schedule`.
-        clock: integer nanoseconds, monotonic.
-        progress: stepped after each round, outside the timed calls.
-
-    Raises:
-        UsageError: the names are not the schedule's.
-    """
-    calls = _in_order(arms, schedule)
-    with _no_garbage_collection(), progress.track("timing", schedule.warmup_rounds + schedule.rounds) as step:
-        warmup = _time(calls, schedule.warmup_order, schedule.calls_per_sample, clock, step)
-        elapsed = _time(calls, schedule.order, schedule.calls_per_sample, clock, step)
-    return Samples(schedule=schedule, elapsed_ns=elapsed, warmup_ns=warmup)
-
-
-def measure_within(
-    arms: Mapping[str, Callable[[], object]],
-    *,
-    budget_s: float,
-    warmup_rounds: int,
-    seed: int,
-    least_rounds: int = 10,
-    most_rounds: int = 10_000,
-    calls_per_sample: int = 1,
-    clock: Clock = time.perf_counter_ns,
-    progress: Progress = SILENT,
-) -> Samples:
-    """Warm up, fix the number of rounds that fits the budget (see `rounds_for`), then measure that many.
+    Garbage collection is off meanwhile, and afterwards as it was before. What a callable raises passes through; the
+    blocks before it are kept.
 
     Args:
-        arms: name -> what to time.
-        budget_s: seconds for the measured rounds; the warm-up comes on top.
-        warmup_rounds: at least 1.
-        seed: of the orders.
-        least_rounds: rounds in any case.
-        most_rounds: rounds at most.
-        calls_per_sample: at least 1.
+        make: called once per arm.
+        plan: what to do.
+        keep: takes the records, see `journal.Kind`.
         clock: integer nanoseconds, monotonic.
-        progress: stepped after each round.
+        observe: called after each block, outside every timed call; its JSON value is kept with the block.
 
     Raises:
-        UsageError: see `rounds_for` and `plan_schedule`.
+        UsageError: not one block fits into `plan.room_s`.
     """
-    plan = plan_schedule(
-        tuple(arms), rounds=1, warmup_rounds=warmup_rounds, seed=seed, calls_per_sample=calls_per_sample
-    )
-    calls = _in_order(arms, plan)
+    began = clock()
     with _no_garbage_collection():
-        with progress.track("warming up", warmup_rounds) as step:
-            warmup = _time(calls, plan.warmup_order, calls_per_sample, clock, step)
-        rounds = rounds_for(budget_s, warmup, least=least_rounds, most=most_rounds)
-        schedule = plan_schedule(
-            plan.arms, rounds=rounds, warmup_rounds=warmup_rounds, seed=seed, calls_per_sample=calls_per_sample
-        )
-        with progress.track("timing", rounds) as step:
-            elapsed = _time(calls, schedule.order, calls_per_sample, clock, step)
-    return Samples(schedule=schedule, elapsed_ns=elapsed, warmup_ns=warmup)
+        calls = _make_all(make, plan, keep, clock)
+        _time_first_calls(calls, plan, keep, clock)
+        count = plan.calls or _calls_per_position(calls[0], clock, plan.warmup_s)
+        keep(Kind.CALLS, [count])
+        round_ns = _warm_up(calls, plan, keep, clock, max(1, count // _WARMUP_PART))
+        block_s = 2 * round_ns / max(1, count // _WARMUP_PART) * (1 + count) / 1e9
+        left_s = plan.room_s - (clock() - began) / 1e9
+        _check_room(block_s, left_s)
+        plan = replace(plan, measure_s=min(plan.measure_s, left_s))
+        _run_blocks(calls, plan, keep, clock=clock, count=count, observe=observe)
 
 
-def _time(
-    calls: list[Callable[[], object]], order: NDArray[np.intp], count: int, clock: Clock, step: Callable[[int], None]
-) -> NDArray[np.int64]:
-    times = np.zeros(order.shape, dtype=np.int64)
-    for row, arms in enumerate(order.tolist()):
-        for arm in arms:
-            times[row, arm] = _sample_ns(calls[arm], count, clock)
-        step(1)
-    return times
+def _make_all(make: Make, plan: ProcessPlan, keep: Keep, clock: Clock) -> list[Callable[[], object]]:
+    made, creation_ns = {}, {}
+    for arm in plan.creation_order():
+        start = clock()
+        made[arm] = make(arm)
+        creation_ns[arm] = clock() - start
+    keep(Kind.CREATION, [creation_ns[arm] for arm in plan.arms])
+    return [made[arm] for arm in plan.arms]
 
 
-def _sample_ns(call: Callable[[], object], count: int, clock: Clock) -> int:
-    if count == 1:
+def _time_first_calls(calls: Sequence[Callable[[], object]], plan: ProcessPlan, keep: Keep, clock: Clock) -> None:
+    first_ns = {}
+    for arm in plan.creation_order():
+        call = calls[plan.arms.index(arm)]
         start = clock()
         call()
-        return clock() - start
-    start = clock()
-    for _ in repeat(None, count):
-        call()
-    return clock() - start
+        first_ns[arm] = clock() - start
+    keep(Kind.FIRST_RUN, [first_ns[arm] for arm in plan.arms])
 
 
-def _in_order(arms: Mapping[str, Callable[[], object]], schedule: Schedule) -> list[Callable[[], object]]:
-    if set(arms) != set(schedule.arms):
+def _calls_per_position(call: Callable[[], object], clock: Clock, most_s: float) -> int:
+    """Probing is warming up, and has its limit too: a call of a minute is not made five times to learn its length."""
+    elapsed = list[int]()
+    while not elapsed or (len(elapsed) < _PROBES and sum(elapsed) / 1e9 < most_s):
+        elapsed += time_calls(call, 1, clock)[1]
+    shortest_ns = max(1, min(elapsed))
+    if shortest_ns > LONG_CALL_NS:
+        return 1
+    return max(LEAST_CALLS, min(MAX_CALLS, -(-POSITION_NS // shortest_ns)))
+
+
+def _warm_up(calls: Sequence[Callable[[], object]], plan: ProcessPlan, keep: Keep, clock: Clock, count: int) -> float:
+    began, rounds, steady = clock(), list[float](), False
+    for order in plan.warmup_orders():
+        times = [sum(time_calls(calls[arm], count, clock)[1]) for arm in order]
+        keep(Kind.WARMUP, [*order, *times])
+        rounds.append(float(sum(times)))
+        steady = is_steady(rounds)
+        spent_s = (clock() - began) / 1e9
+        if steady or (spent_s >= plan.warmup_s and (len(rounds) >= 2 * WINDOW or spent_s >= _PATIENCE * plan.warmup_s)):
+            break
+    keep(Kind.WARM, [int(steady), clock() - began])
+    return min(rounds)
+
+
+def _check_room(block_s: float, left_s: float) -> None:
+    if block_s > left_s:
         raise UsageError(
-            f"the arms are {', '.join(arms)}, the schedule's are {', '.join(schedule.arms)}",
-            "plan the schedule for the arms that are measured",
+            f"a block takes about {block_s:.3g} s and {max(0.0, left_s):.3g} s of the budget are left for it",
+            "give a longer --budget, a smaller --batch, or fewer models in one call",
         )
-    return [arms[name] for name in schedule.arms]
+
+
+def _run_blocks(
+    calls: Sequence[Callable[[], object]],
+    plan: ProcessPlan,
+    keep: Keep,
+    *,
+    clock: Clock,
+    count: int,
+    observe: Callable[[], Any] | None,
+) -> None:
+    began = clock()
+    for number, order in enumerate(plan.block_orders(), 1):
+        starts, elapsed = list[int](), list[int]()
+        for arm in order:
+            position_starts, position_elapsed = time_calls(calls[arm], 1 + count, clock)
+            starts += position_starts
+            elapsed += position_elapsed
+        keep(Kind.BLOCK, [*order, *starts, *elapsed])
+        if observe is not None:
+            keep(Kind.READING, reading_words(observe()))
+        over = plan.blocks is None and (clock() - began) / 1e9 >= plan.measure_s
+        if over or number == (plan.blocks or MAX_BLOCKS):
+            return
+
+
+def time_calls(call: Callable[[], object], count: int, clock: Clock) -> tuple[list[int], list[int]]:
+    """Call `count` times in a row; return when each call began and how long it took, in nanoseconds."""
+    starts, elapsed = list[int](), list[int]()
+    keep_start, keep_elapsed = starts.append, elapsed.append
+    for _ in repeat(None, count):
+        start = clock()
+        call()
+        end = clock()
+        keep_start(start)
+        keep_elapsed(end - start)
+    return starts, elapsed
 
 
 @contextmanager
@@ -219,12 +170,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _whole(rows: Any, arms: int) -> NDArray[np.int64]:
-    array = np.asarray(rows)
-    if array.size == 0:
-        return np.empty((0, arms), dtype=np.int64)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{array.dtype} in place of whole numbers")
-    return array.astype(np.int64)

@@ -1,175 +1,226 @@
-"""From raw times to one ratio with its interval."""
+"""From raw times to a ratio with its interval: blocks into processes, processes into one estimate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log2
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from precbench.errors import UsageError
-from precbench.timing.measurement import Samples
+from precbench.timing.samples import ProcessSamples, outlier_labels
 
-RESAMPLES = 9_999
-SET_RESAMPLES = 4_999
-_BATCH_ELEMENTS = 1 << 22
+MOST_BATCHES = 10
+TRIMMED_SHARE = 0.1
+_LEAST_BLOCKS = 2  # per batch
+
+LARGEST_LOG = 50.0
+"""No two times have a ratio of e^50: an interval that reaches so far is none."""
+
+PROCESS, BATCH = "process", "batch of blocks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A log ratio estimated from independent units.
+
+    Args:
+        mean: of the units.
+        error: standard error of the mean; infinite with fewer than two units.
+        units: how many.
+        unit: "process", or "batch of blocks" where there is but one process, whose interval knows nothing of how
+            processes differ.
+        trimmed: units left out of the mean at each end.
+    """
+
+    mean: float
+    error: float
+    units: int
+    unit: str
+    trimmed: int = 0
+
+    def half_width(self, p: float) -> float:
+        """Return half the width of the t interval at the level 1 - p."""
+        return float(self.error * self._t(p)) if self.units > 1 else float("inf")
+
+    def p_beyond(self, bound: float) -> float:
+        """Return the smallest p at which the whole interval at level 1 - p lies beyond `bound` or below `-bound`."""
+        return min(1.0, 2 * self._tail(abs(self.mean) - bound))
+
+    def p_within(self, margin: float) -> float:
+        """Return the smallest p at which the whole interval at level 1 - p lies within `-margin`..`margin`.
+
+        That is two one-sided tests at p / 2 each.
+
+        Source: D. J. Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for
+            assessing the equivalence of average bioavailability", J. Pharmacokin. Biopharm. 15, 1987.
+        """
+        return min(1.0, 2 * self._tail(margin - abs(self.mean)))
+
+    def _t(self, p: float) -> float:
+        return float(stats.t.isf(p / 2, self.units - 2 * self.trimmed - 1))
+
+    def _tail(self, distance: float) -> float:
+        if self.units < 2:
+            return 1.0
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(stats.t.sf(distance / self.error, self.units - 2 * self.trimmed - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Time of the variant over time of the base: below 1 the variant is faster.
+    """Time of an arm over time of its base: below 1 the arm is faster.
 
     Args:
-        point: exp of the median of the paired log ratios.
-        low: lower end of the interval.
-        high: upper end.
-        level: of the interval.
-        pairs: rounds it rests on, all replicates together.
-        replicates: sets of freshly made callables it rests on; with 1 the interval knows nothing of how sets differ.
+        point: the estimate; None where nothing was measured.
+        low: lower end of the interval; None where there are too few units for one.
+        high: upper end; None likewise.
+        level: of the interval, all looks together.
+        units: how many it rests on.
+        unit: of what kind, see `Estimate`.
     """
 
-    point: float
-    low: float
-    high: float
+    point: float | None
+    low: float | None
+    high: float | None
     level: float
-    pairs: int
-    replicates: int = 1
+    units: int
+    unit: str
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
-        return {
-            "point": self.point,
-            "low": self.low,
-            "high": self.high,
-            "level": self.level,
-            "pairs": self.pairs,
-            "replicates": self.replicates,
-        }
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
-def paired_ratio(samples: Samples, *, base: str, variant: str, seed: int, level: float = 0.95) -> Ratio:
-    """Return the time ratio variant / base: exp of the median of the rounds' log ratios, with a bootstrap interval.
-
-    Pairing within a round cancels what slows both; the median lets a few disturbed rounds be disturbed; the logarithm
-    makes ratio(a, b) = 1 / ratio(b, a). The interval is the percentile bootstrap of that median: rounds are drawn
-    with replacement. (Bias correction needs the jackknife, which for a median is degenerate.)
+def ratio_of(estimate: Estimate, *, level: float, p: float) -> Ratio:
+    """Return an estimate as a ratio.
 
     Args:
-        samples: from `measure`.
-        base: arm in the denominator.
-        variant: arm in the numerator.
-        seed: of the resampling, at least 0.
-        level: of the interval, inside 0..1.
-
-    Raises:
-        UsageError: an arm is unknown, a sample took no time on the clock, there are fewer rounds than
-            `fewest_pairs(level)`, or the level is not inside 0..1.
-
-    Source: B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+        estimate: of the log ratio.
+        level: that the interval claims, all looks together.
+        p: nominal level at this look, see `looks.look_levels`; 1 - level where there was but one look.
     """
-    logs = _log_ratios(samples, base, variant)
-    least = fewest_pairs(level)
-    if len(logs) < least:
-        raise _too_few(len(logs), level)
-    low, high = _bootstrap_median(logs, seed, level)
-    point, low, high = np.exp([np.median(logs), low, high])
-    return Ratio(point=float(point), low=float(low), high=float(high), level=level, pairs=len(logs))
-
-
-def replicated_ratio(
-    replicates: Sequence[Samples], *, base: str, variant: str, seed: int, level: float = 0.95
-) -> Ratio:
-    """Return the time ratio variant / base over several sets of freshly made callables.
-
-    The point is exp of the median of all paired log ratios. The interval is a bootstrap of it in which whole sets are
-    drawn with replacement: what differs between sets and what differs between rounds both count. With so few sets the
-    percentile interval is too narrow; its ends are moved out from the point by t(R-1) / z * sqrt(R / (R-1)), 1.22 for
-    10 sets, 2.69 for 3. A test holds the coverage on simulated machines.
-
-    Args:
-        replicates: from `measure_replicates`, all with the same number of rounds; with one it is `paired_ratio`.
-        base: arm in the denominator.
-        variant: arm in the numerator.
-        seed: of the resampling, at least 0.
-        level: of the interval, inside 0..1.
-
-    Raises:
-        UsageError: as `paired_ratio`.
-
-    Source: A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8 (the first of its
-        two strategies: groups with replacement, each kept whole); the correction is that of a mean of R normal values.
-    """
-    if len(replicates) == 1:
-        return paired_ratio(replicates[0], base=base, variant=variant, seed=seed, level=level)
-    logs = np.stack([_log_ratios(samples, base, variant) for samples in replicates])
-    pairs = logs.size
-    if pairs < fewest_pairs(level):
-        raise _too_few(pairs, level)
-    point = float(np.median(logs))
-    medians = _medians_of_drawn_sets(logs, np.random.default_rng(seed))
-    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
-    stretch = _small_sample_factor(len(logs), level)
-    ends = point + stretch * (min(low, point) - point), point + stretch * (max(high, point) - point)
-    point, low, high = np.exp([point, *ends])
-    return Ratio(point=float(point), low=float(low), high=float(high), level=level, pairs=pairs, replicates=len(logs))
-
-
-def _medians_of_drawn_sets(logs: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    drawn = generator.integers(0, len(logs), (SET_RESAMPLES, len(logs)))
-    step = max(1, _BATCH_ELEMENTS // logs.size)
-    batches = (logs[drawn[start : start + step]] for start in range(0, SET_RESAMPLES, step))
-    return np.concatenate([np.median(batch.reshape(len(batch), -1), axis=1) for batch in batches])
-
-
-def _small_sample_factor(replicates: int, level: float) -> float:
-    quantile = (1 + level) / 2
-    spread = stats.t.ppf(quantile, replicates - 1) / stats.norm.ppf(quantile)
-    return float(spread * np.sqrt(replicates / (replicates - 1)))
-
-
-def fewest_pairs(level: float) -> int:
-    """Return the fewest pairs whose whole range covers their median at this level: 2 * 0.5^n <= 1 - level.
-
-    With fewer no interval of the median has the level, whatever the method; 6 at 0.95.
-
-    Raises:
-        UsageError: the level is not inside 0..1.
-    """
-    if not 0 < level < 1:
-        raise UsageError(f"the level {level} is not inside 0..1", "give a level such as 0.95")
-    return max(2, ceil(log2(2 / (1 - level))))
-
-
-def _too_few(rounds: int, level: float) -> UsageError:
-    return UsageError(
-        f"{rounds} rounds are too few for an interval at the level {level}",
-        f"measure at least {fewest_pairs(level)} rounds",
+    half, low, high = estimate.half_width(p), None, None
+    if abs(estimate.mean) + half < LARGEST_LOG:
+        low, high = float(np.exp(estimate.mean - half)), float(np.exp(estimate.mean + half))
+    return Ratio(
+        point=float(np.exp(estimate.mean)) if estimate.units else None,
+        low=low,
+        high=high,
+        level=level,
+        units=estimate.units,
+        unit=estimate.unit,
     )
 
 
-def _log_ratios(samples: Samples, base: str, variant: str) -> NDArray[np.float64]:
-    below, above = samples.of(base), samples.of(variant)
-    if min(below.min(), above.min()) <= 0:
-        raise UsageError(
-            "a sample took no time that the clock could see", "time more calls per sample, or a larger batch"
-        )
-    logs: NDArray[np.float64] = np.log(above.astype(np.float64)) - np.log(below.astype(np.float64))
-    return logs
+def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> Estimate:
+    """Estimate the log time ratio arm / base.
+
+    Within a block: the difference of `ProcessSamples.log_times`. Within a process: the median over its blocks, which
+    a few disturbed blocks do not move. Over processes: a mean and its standard error, since two processes, or two
+    sessions in them, differ steadily by where they lie in memory: blocks of one process all share that, and are not
+    independent of each other. From ten processes on the mean is trimmed by a tenth at each end: one process in which
+    all went wrong would else widen the interval for all. It costs a few percent of width where none did. An arm that
+    has a process of its own is compared with the base's process of the same replicate. With a single replicate the
+    units are up to ten runs of consecutive blocks.
+
+    Args:
+        processes: of one measurement; those without a whole block count for nothing.
+        arm: in the numerator.
+        base: in the denominator.
+
+    Source: replication at the level where the noise is: T. Kalibera, R. Jones, "Rigorous benchmarking in reasonable
+        time", ISMM 2013. The trimmed mean's error and its t: J. W. Tukey, D. H. McLaughlin, Sankhya A 25, 1963; K. K.
+        Yuen, Biometrika 61, 1974. Batch means for one process: A. M. Law, "Simulation Modeling and Analysis", 9.5.
+    """
+    replicates = _replicates(processes, arm, base)
+    if len(replicates) == 1:
+        return _from_units(replicates[0].batches(), BATCH)
+    return _from_units(np.array([replicate.difference() for replicate in replicates]), PROCESS)
 
 
-def _bootstrap_median(logs: NDArray[np.float64], seed: int, level: float) -> tuple[float, float]:
-    if (logs == logs[0]).all():
-        return float(logs[0]), float(logs[0])
-    found = stats.bootstrap(
-        (logs,),
-        np.median,
-        n_resamples=RESAMPLES,
-        batch=max(1, _BATCH_ELEMENTS // len(logs)),
-        vectorized=True,
-        confidence_level=level,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+_Logs = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Replicate:
+    """The log times of an arm and its base in one replicate, block by block; paired where one process has both."""
+
+    arm: _Logs
+    base: _Logs
+    paired: bool
+
+    def difference(self) -> float:
+        if self.paired:
+            return float(np.median(self.arm - self.base))
+        return float(np.median(self.arm) - np.median(self.base))
+
+    def batches(self) -> _Logs:
+        blocks = min(len(self.arm), len(self.base))
+        count = max(1, min(MOST_BATCHES, blocks // _LEAST_BLOCKS))
+        parts = zip(np.array_split(self.arm[:blocks], count), np.array_split(self.base[:blocks], count), strict=True)
+        return np.array([_Replicate(arm=arm, base=base, paired=self.paired).difference() for arm, base in parts])
+
+
+def _replicates(processes: Sequence[ProcessSamples], arm: str, base: str) -> list[_Replicate]:
+    found: dict[int, dict[str, tuple[int, _Logs]]] = {}
+    for samples in processes:
+        if samples.blocks and {arm, base} & set(samples.plan.arms):
+            logs = samples.log_times()
+            here = found.setdefault(samples.plan.replicate, {})
+            here.update({name: (samples.plan.process, logs[:, i]) for i, name in enumerate(samples.plan.arms)})
+    return [
+        _Replicate(arm=here[arm][1], base=here[base][1], paired=here[arm][0] == here[base][0])
+        for here in found.values()
+        if arm in here and base in here
+    ]
+
+
+def _from_units(units: NDArray[np.float64], unit: str) -> Estimate:
+    """A tenth of the units at each end is left out of the mean, and counts in its error as the nearest that stays."""
+    count = len(units)
+    if count < 2:
+        return Estimate(mean=float(units.mean()) if count else 0.0, error=float("inf"), units=count, unit=unit)
+    cut = int(count * TRIMMED_SHARE)
+    ordered = np.sort(units)
+    kept = ordered[cut : count - cut]
+    winsorized = np.clip(ordered, kept[0], kept[-1])
+    error = winsorized.std(ddof=1) * np.sqrt((count - 1) / (len(kept) * (len(kept) - 1)))
+    return Estimate(mean=float(kept.mean()), error=float(error), units=count, unit=unit, trimmed=cut)
+
+
+def latencies(processes: Sequence[ProcessSamples]) -> Mapping[str, dict[str, Any]]:
+    """Return per arm what its timed calls were like, all processes together; for reading, not for comparing.
+
+    Keys: calls, mean_ns, median_ns, p90_ns, p95_ns, p99_ns (None with fewer than 10, 20, 100 calls), creation_ns and
+    first_run_ns (medians over processes), outliers (mild, severe: `samples.outlier_labels`).
+    """
+    arms = dict.fromkeys(arm for samples in processes for arm in samples.plan.arms)
+    return {arm: _latency([samples for samples in processes if arm in samples.plan.arms], arm) for arm in arms}
+
+
+_QUANTILES = {"p90_ns": (0.90, 10), "p95_ns": (0.95, 20), "p99_ns": (0.99, 100)}
+
+
+def _latency(processes: Sequence[ProcessSamples], arm: str) -> dict[str, Any]:
+    times = [samples.of(arm) for samples in processes]
+    calls = np.concatenate([part.ravel() for part in times])
+    labels = np.concatenate([outlier_labels(part).ravel() for part in times])
+    quantiles = {
+        name: float(np.quantile(calls, share)) if len(calls) >= least else None
+        for name, (share, least) in _QUANTILES.items()
+    }
+    return {
+        "calls": len(calls),
+        "mean_ns": float(calls.mean()) if len(calls) else None,
+        "median_ns": float(np.median(calls)) if len(calls) else None,
+        **quantiles,
+        "creation_ns": _median([s.creation_ns[arm] for s in processes if arm in s.creation_ns]),
+        "first_run_ns": _median([s.first_run_ns[arm] for s in processes if arm in s.first_run_ns]),
+        "outliers": {name: int((labels == name).sum()) for name in ("mild", "severe")},
+    }
+
+
+def _median(values: Sequence[int]) -> float | None:
+    return float(np.median(values)) if values else None

@@ -1,0 +1,338 @@
+"""Time variants against their base on ONNX Runtime: gate, measure in fresh processes, judge, record."""
+
+import datetime
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import precbench
+from precbench.bench.arms import Line, line_up
+from precbench.bench.caveats import (
+    Caveat,
+    about_the_machine,
+    about_the_measurement,
+    about_the_models,
+    about_the_profile,
+    about_the_session,
+)
+from precbench.bench.gate import Gate, pass_gate
+from precbench.bench.inputs import BatchInputs
+from precbench.bench.profile import profile
+from precbench.errors import PrecbenchError
+from precbench.progress import SILENT, Progress
+from precbench.runtime import SessionSettings, cpu_times_now, environment, own_cpu_s, used_by_others
+from precbench.runtime.clocks import TimedClock
+from precbench.timing.engine import Design, Measurement, measure_processes, replay
+from precbench.timing.processes import ProcessRunner
+from precbench.timing.samples import INTERRUPTED, ProcessSamples
+from precbench.timing.schedule import ProcessPlan
+from precbench.timing.statistics import latencies
+
+SCHEMA_VERSION = 2
+PROTOCOL = "blocks"
+COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingOptions:
+    """How to time.
+
+    Args:
+        budget_s: seconds in all, starting processes included; shared between the batch sizes.
+        margin: a ratio this near to 1 is as good as 1, a fraction.
+        target_width: stop when every interval is so narrow, a fraction; None spends the budget.
+        processes: fresh processes; None chooses by the budget.
+        clock: what a timed call spans, see `runtime.clocks`.
+        denormals_off: also time the base with subnormals flushed to zero.
+        profile: also say which nodes differ.
+        level: of the intervals.
+        seed: of everything drawn.
+    """
+
+    budget_s: float = 60.0
+    margin: float = 0.01
+    target_width: float | None = None
+    processes: int | None = None
+    clock: TimedClock = "end-to-end"
+    denormals_off: bool = False
+    profile: bool = False
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What was measured at one batch size.
+
+    Args:
+        ended: "complete", or why the measurement or its profile was not finished.
+        failure: the error that ended it; None otherwise.
+    """
+
+    inputs: BatchInputs
+    measurement: Measurement
+    profile: Mapping[str, Any] | None
+    caveats: tuple[Caveat, ...]
+    ended: str
+    failure: Exception | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures, and the plan that a replay repeats; the samples are kept apart."""
+        measured = self.measurement
+        return {
+            "batch": self.inputs.batch,
+            "inputs": dict(self.inputs.recipe),
+            "ended": measured.ended,
+            "elapsed_s": measured.elapsed_s,
+            "looks": list(measured.looks),
+            "plan": measured.plan_json(),
+            "processes": [_process_json(samples) for samples in measured.processes],
+            "arms": {name: _arm_json(arm, self.inputs.batch) for name, arm in latencies(measured.processes).items()},
+            "comparisons": [
+                {**finding.to_json(), "budget_needed_s": _needed_s(finding.widening, measured.elapsed_s)}
+                for finding in measured.findings
+            ],
+            "warnings": [caveat.to_json() for caveat in self.caveats],
+            "profile": self.profile,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A finished benchmark, or what there is of one.
+
+    Args:
+        ended: "complete", "interrupted", or what failed.
+        failure: the error that ended it; None otherwise.
+    """
+
+    base: Path
+    variants: tuple[Path, ...]
+    line: Line
+    settings: SessionSettings
+    options: TimingOptions
+    gate: Gate
+    batches: tuple[BatchResult, ...]
+    environment: Mapping[str, Any]
+    caveats: tuple[Caveat, ...]
+    ended: str
+    failure: Exception | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all was measured that was to be."""
+        return self.ended == COMPLETE
+
+    def samples(self) -> list[tuple[int | None, Sequence[ProcessSamples]]]:
+        """Return batch size and processes of each measurement, with every sample."""
+        return [(result.inputs.batch, result.measurement.processes) for result in self.batches]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record, without samples. Strict JSON."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "command": "bench",
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "precbench": precbench.__version__,
+            "complete": self.complete,
+            "ended": self.ended,
+            "protocol": PROTOCOL,
+            "settings": asdict(self.options),
+            "asked": {
+                "base": str(self.base),
+                "variants": [str(path) for path in self.variants],
+                "session": self.settings.to_json(),
+            },
+            "models": {
+                name: {**self.gate.models[arm.model].to_json(), "denormals_as_zero": arm.denormals_as_zero}
+                for name, arm in self.line.arms.items()
+            },
+            "measurements": [result.to_json() for result in self.batches],
+            "session": dict(self.gate.session),
+            "environment": dict(self.environment),
+            "warnings": [caveat.to_json() for caveat in self.caveats],
+        }
+
+
+def benchmark(
+    base: Path,
+    variants: Sequence[Path],
+    *,
+    settings: SessionSettings,
+    inputs: Sequence[BatchInputs],
+    options: TimingOptions,
+    plans: Sequence[Sequence[ProcessPlan]] | None = None,
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Time each variant against the base, at each batch size.
+
+    Everything that is timed runs in fresh processes; this one passes the gate, waits and judges. What was measured
+    before Ctrl-C or a failure is returned, marked as partial.
+
+    Args:
+        base: the model in the denominator.
+        variants: the models in the numerator.
+        settings: of every session.
+        inputs: one value per batch size.
+        options: how to time.
+        plans: per batch size what to repeat, in place of a budget.
+
+    Raises:
+        UsageError: there is nothing to compare, or no time for a block.
+        ModelError, ProviderError, DataError: a model cannot be run as asked.
+    """
+    line = line_up(base, variants, denormals_off=options.denormals_off)
+    gate = pass_gate(
+        base, [arm.model for arm in line.arms.values()], settings, [i.feeds for i in inputs], options.clock
+    )
+    request = request_for(line, replace(settings, provider=gate.provider), options.clock)
+    measures = _measures(_design(line, options, len(inputs)), len(inputs), plans, progress)
+    batches, ended = list[BatchResult](), COMPLETE
+    failure: Exception | None = None
+    with _watched_machine() as machine:
+        for number, some in enumerate(inputs):
+            try:
+                result = _measure_batch(line, request, some, measures[number], options=options, progress=progress)
+            except (KeyboardInterrupt, PrecbenchError) as error:  # nothing was measured at this size
+                if not batches:
+                    raise
+                ended, failure = _early_end(error)
+                break
+            batches.append(result)
+            if result.ended != COMPLETE:
+                ended, failure = result.ended, result.failure
+                break
+    found, load = machine()
+    return Benchmark(
+        base=base,
+        variants=tuple(variants),
+        line=line,
+        settings=settings,
+        options=options,
+        gate=gate,
+        batches=tuple(batches),
+        environment=found,
+        caveats=(
+            *about_the_models(line, gate),
+            *about_the_session(gate.session),
+            *about_the_machine(found, load, settings.intra_op_threads),
+        ),
+        ended=ended,
+        failure=failure,
+    )
+
+
+def _early_end(error: KeyboardInterrupt | PrecbenchError) -> tuple[str, PrecbenchError | None]:
+    if isinstance(error, PrecbenchError):
+        return f"failed: {error.problem}", error
+    return INTERRUPTED, None
+
+
+def _measures(
+    design: Design, batches: int, plans: Sequence[Sequence[ProcessPlan]] | None, progress: Progress
+) -> list[Callable[[ProcessRunner], Measurement]]:
+    """Per batch size: measure by a budget, or repeat given plans."""
+    if plans is None:
+        return [lambda runner: measure_processes(design, runner, progress=progress)] * batches
+    return [partial(_replayed, design, some, progress) for some in plans]
+
+
+def _replayed(design: Design, plans: Sequence[ProcessPlan], progress: Progress, runner: ProcessRunner) -> Measurement:
+    return replay(design, plans, runner, progress=progress)
+
+
+def _design(line: Line, options: TimingOptions, batches: int) -> Design:
+    return Design(
+        groups=line.groups,
+        comparisons=line.comparisons,
+        budget_s=options.budget_s / batches,
+        processes=options.processes,
+        target_width=options.target_width,
+        margin=options.margin,
+        level=options.level,
+        seed=options.seed,
+        family=len(line.comparisons) * batches,
+    )
+
+
+def request_for(line: Line, settings: SessionSettings, clock: TimedClock) -> dict[str, Any]:
+    """Return what a measuring process must know of the arms; `feeds` is added per batch size."""
+    return {
+        "arms": {name: {**arm.to_json(), "model": str(arm.model.absolute())} for name, arm in line.arms.items()},
+        "settings": settings.to_json(),
+        "clock": clock,
+    }
+
+
+def _measure_batch(
+    line: Line,
+    request: Mapping[str, Any],
+    inputs: BatchInputs,
+    measure: Callable[[ProcessRunner], Measurement],
+    *,
+    options: TimingOptions,
+    progress: Progress,
+) -> BatchResult:
+    with tempfile.TemporaryDirectory(prefix="precbench-") as folder:
+        asked = {**request, "feeds": str(inputs.save(Path(folder)))}
+        measurement = measure(ProcessRunner("precbench.bench.child", asked))
+        accounts, ended, failure = None, measurement.ended, measurement.failure
+        if measurement.complete:
+            ended = COMPLETE
+            if options.profile:
+                try:  # what was measured stands, whatever becomes of its profile
+                    accounts = profile(line, asked, seed=options.seed, progress=progress)
+                except (KeyboardInterrupt, PrecbenchError) as error:
+                    ended, failure = _early_end(error)
+    caveats = about_the_measurement(measurement)
+    if options.profile and measurement.complete:
+        caveats += about_the_profile(measurement, accounts)
+    return BatchResult(
+        inputs=inputs,
+        measurement=measurement,
+        profile=accounts,
+        caveats=tuple(caveats),
+        ended=ended,
+        failure=failure,
+    )
+
+
+@contextmanager
+def _watched_machine() -> Iterator[Callable[[], tuple[dict[str, Any], Any]]]:
+    """Look at the machine before and after; the value yielded tells, afterwards, what it was and what others used."""
+    before, own_s, first = cpu_times_now(), own_cpu_s(), environment()
+    told: list[tuple[dict[str, Any], Any]] = []
+    yield lambda: told[0]
+    load = used_by_others(before, cpu_times_now(), own_cpu_s() - own_s)
+    last = environment()["load_average"]
+    about_load = {"load_before": first.pop("load_average"), "load_after": last, **load.to_json()}
+    told.append(({**first, **about_load}, load))
+
+
+def _process_json(samples: ProcessSamples) -> dict[str, Any]:
+    return {
+        "replicate": samples.plan.replicate,
+        "process": samples.plan.process,
+        "arms": list(samples.plan.arms),
+        "creation_order": samples.plan.creation_order(),
+        "blocks": samples.blocks,
+        "calls_per_position": samples.calls,
+        "warmup_rounds": len(samples.warmup_ns),
+        "warmup_ns": samples.warm_ns,
+        "steady": samples.steady,
+        "ended": samples.ended,
+        "lost_block": samples.lost_block,
+    }
+
+
+def _arm_json(arm: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
+    known = batch is not None and arm["mean_ns"]
+    return {**arm, "throughput_per_s": 1e9 * (batch or 0) / arm["mean_ns"] if known else None}
+
+
+def _needed_s(widening: float | None, elapsed_s: float) -> float | None:
+    return None if widening is None else widening * elapsed_s

@@ -1,0 +1,160 @@
+"""What `precbench bench` measured: tables in 80 columns, the verdicts in words, warnings with remedies."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from precbench.errors import printable
+from precbench.report.figures import count, milliseconds, percent
+from precbench.report.tables import add_row, plain_table
+from precbench.report.terminal import say
+
+_MOST_NODES = 5
+_UNITS = {"process": "processes", "batch of blocks": "batches of blocks of one process"}
+
+
+def show_benchmark(console: Console, record: Mapping[str, Any], *, saved: Path) -> None:
+    """Print a record: per batch size verdicts, latencies and warnings; then the conditions."""
+    if not record["complete"]:
+        say(console, f"PARTIAL: {printable(record['ended'])}\n")
+    for measurement in record["measurements"]:
+        console.print(verdict_table(measurement))
+        console.print()
+        console.print(latency_table(measurement))
+        for sentence in [*about_the_verdicts(measurement), *about_the_profile(measurement)]:
+            say(console, f"\n{sentence}")
+        console.print()
+    say(console, about_how(record))
+    warnings = [w for one in (record, *record["measurements"]) for w in one["warnings"]]
+    _show_warnings(console, warnings)
+    say(console, f"\nSaved: {saved} and, with every sample, {saved.with_suffix('.parquet')}")
+
+
+def _show_warnings(console: Console, warnings: Sequence[Mapping[str, str]]) -> None:
+    for problem, remedy in dict.fromkeys((warning["problem"], warning["remedy"]) for warning in warnings):
+        say(console, f"\nwarning: {printable(problem)}\n  try: {printable(remedy)}")
+
+
+def verdict_table(measurement: Mapping[str, Any]) -> Table:
+    """One row per comparison, below the control that it is held against."""
+    table = plain_table(f"batch {measurement['batch'] or '?'}", "time ratio [95 %]", "verdict", "callable from")
+    controls = set[str]()
+    for comparison in measurement["comparisons"]:
+        if comparison["control"] not in controls:
+            controls.add(comparison["control"])
+            add_row(table, f"A/A {comparison['control']}", ratio_text(comparison["control_ratio"]), "", "")
+        smallest = comparison["smallest_effect"]
+        reach = "-" if smallest is None else f"{100 * smallest:.2g} %"
+        add_row(table, comparison["arm"], ratio_text(comparison["ratio"]), comparison["verdict"], reach)
+    return table
+
+
+def ratio_text(ratio: Mapping[str, Any]) -> str:
+    """Write a ratio with its interval: 0.9984 [0.9961, 1.0007]."""
+    if ratio["point"] is None:
+        return "not measured"
+    if ratio["low"] is None:
+        return f"{ratio['point']:.4f} [no interval]"
+    return f"{ratio['point']:.4f} [{ratio['low']:.4f}, {ratio['high']:.4f}]"
+
+
+def latency_table(measurement: Mapping[str, Any]) -> Table:
+    """One row per arm: percentiles of its calls, samples per second, and its cold start apart."""
+    table = plain_table("ms per call", "p50", "p90", "p99", "per s", "creation", "first run")
+    for name, arm in measurement["arms"].items():
+        times = (arm[key] for key in ("median_ns", "p90_ns", "p99_ns"))
+        cold = (arm[key] for key in ("creation_ns", "first_run_ns"))
+        rate = arm["throughput_per_s"]
+        add_row(table, name, *map(_ms, times), "-" if rate is None else f"{rate:,.0f}", *map(_ms, cold))
+    return table
+
+
+def _ms(elapsed_ns: float | None) -> str:
+    return "-" if elapsed_ns is None else f"{elapsed_ns / 1e6:.3g}" if elapsed_ns < 1e8 else f"{elapsed_ns / 1e6:,.0f}"
+
+
+def about_the_verdicts(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the verdicts rest on, those of one reason together."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for comparison in measurement["comparisons"]:
+        groups.setdefault((comparison["verdict"], comparison["reason"]), []).append(comparison["arm"])
+    for (verdict, reason), arms in groups.items():
+        yield printable(f"{', '.join(arms)}: {verdict}; {reason}.")
+
+
+def about_the_profile(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """Say which nodes account for each gap."""
+    profile = measurement["profile"]
+    for one in profile["comparisons"] if profile else ():
+        yield printable(" ".join(_about_one_profile(one, profile["replicates"])))
+
+
+def _about_one_profile(one: Mapping[str, Any], replicates: int) -> Iterator[str]:
+    gap = one["gap_ns"]
+    share = f" ({100 * gap['point'] / one['base_ns']:+.2f} %)" if one["base_ns"] else ""
+    yield (
+        f"Profile of {one['arm']} ({replicates} processes): its nodes take {_microseconds(gap)} a call more than the "
+        f"base's{share}; the control's {_microseconds(one['control'])}."
+    )
+    differing = [node for node in one["nodes"] if node["differs"]]
+    if not differing:
+        yield "No node's time differs between the two."
+        return
+    yield f"{one['nodes_that_differ']} nodes differ and account for {one['accounted_ns'] / 1000:+.1f} µs:"
+    yield (
+        "; ".join(
+            f"{node['op_type']} {node['name']} {_microseconds(node['difference_ns'])}"
+            for node in differing[:_MOST_NODES]
+        )
+        + ("; …" if len(differing) > _MOST_NODES else "")
+        + "."
+    )
+
+
+def _microseconds(interval: Mapping[str, Any]) -> str:
+    point, low, high = (interval[key] for key in ("point", "low", "high"))
+    bounds = f" [{low / 1000:+.1f}, {high / 1000:+.1f}]" if low is not None else ""
+    return f"{point / 1000:+.1f}{bounds} µs"
+
+
+def about_how(record: Mapping[str, Any]) -> str:
+    """Say under which conditions it was measured, and on how much."""
+    session = record["session"]
+    placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
+    tf32 = "" if session["tf32"] == "no GPU" else f", TF32 {session['tf32']}"
+    return printable(
+        f"Below 1 is faster than the base, {record['asked']['base']}; an effect below 'callable from' could not have "
+        f"been called. Ran on {placed}, {session['intra_op_threads']} thread(s){tf32}, clock "
+        f"{record['settings']['clock']}. {' '.join(_amounts(record))}"
+    )
+
+
+def _amounts(record: Mapping[str, Any]) -> Iterator[str]:
+    for one in record["measurements"]:
+        measured = [process for process in one["processes"] if process["blocks"]]
+        calls = sum(arm["calls"] for arm in one["arms"].values())
+        labels = [arm["outliers"] for arm in one["arms"].values()]
+        mild, severe = (sum(label[name] for label in labels) for name in ("mild", "severe"))
+        yield (
+            f"Batch {one['batch'] or '?'}: {len(measured)} processes, {sum(p['blocks'] for p in measured)} blocks, "
+            f"{count(calls)} timed calls (outliers, all kept: {mild} mild, {severe} severe); "
+            f"{sum(p['warmup_ns'] for p in measured) / 1e9:.1f} s of warm-up discarded; "
+            f"{one['elapsed_s']:.0f} s in all, {one['ended']}."
+        )
+
+
+def show_sequential(console: Console, record: Mapping[str, Any], *, saved: Path) -> None:
+    """Print what the paper's protocol gives, and that it is no measurement."""
+    for measurement in record["measurements"]:
+        table = plain_table(f"batch {measurement['batch'] or '?'}", "calls", "pass, s", "first call", '"speed-up"')
+        for name, one in measurement["passes"].items():
+            gain = percent(1 - one["total_over_base"]) if name != "base" else ""
+            add_row(
+                table, name, count(one["calls"]), f"{one['total_ns'] / 1e9:.3f}", milliseconds(one["first_ns"]), gain
+            )
+        console.print(table)
+    _show_warnings(console, record["warnings"])
+    say(console, f"\nSaved: {saved}")

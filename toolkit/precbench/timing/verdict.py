@@ -1,0 +1,241 @@
+"""One of four words per comparison, computed here and nowhere else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, inf, log1p
+from typing import Any
+
+from scipy import stats
+
+from precbench.errors import UsageError
+from precbench.timing.statistics import BATCH, LARGEST_LOG, Estimate, Ratio, ratio_of
+
+
+class Verdict(StrEnum):
+    """What a run showed of an arm against its base."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Which arm is compared with which base, and what that base differs from itself by.
+
+    Args:
+        arm: the variant.
+        base: what it is compared with.
+        control: an arm that is the same thing as the base.
+    """
+
+    arm: str
+    base: str
+    control: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A comparison with its verdict.
+
+    Args:
+        comparison: what was compared.
+        ratio: of the arm.
+        control: ratio of the control: the same thing twice.
+        verdict: see `judge`.
+        reason: of the verdict, in words.
+        outer_bound: the furthest that the control's interval reaches from 1, as a ratio above 1; None without one.
+        smallest_effect: a ratio nearer to 1 than 1 + this could not have been called faster or slower by this run;
+            None where no effect could.
+        p_difference: smallest level at which the whole interval lies beyond the outer bound, Holm-adjusted.
+        p_equivalence: of the two one-sided tests, doubled, Holm-adjusted.
+        widening: how much longer it would have to measure for an interval half as wide as the margin, as a factor;
+            None where the verdict is another than inconclusive or the margin could be resolved.
+    """
+
+    comparison: Comparison
+    ratio: Ratio
+    control: Ratio
+    verdict: Verdict
+    reason: str
+    outer_bound: float | None
+    smallest_effect: float | None
+    p_difference: float
+    p_equivalence: float
+    widening: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "arm": self.comparison.arm,
+            "base": self.comparison.base,
+            "control": self.comparison.control,
+            "ratio": self.ratio.to_json(),
+            "control_ratio": self.control.to_json(),
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            "outer_bound": self.outer_bound,
+            "smallest_effect": self.smallest_effect,
+            "p_difference": self.p_difference,
+            "p_equivalence": self.p_equivalence,
+            "widening": self.widening,
+        }
+
+
+def check_margin(margin: float) -> float:
+    """Return a margin, or refuse it.
+
+    Raises:
+        UsageError: it is not inside 0..1.
+    """
+    if not 0 < margin < 1:
+        raise UsageError(f"the margin {margin} is not inside 0..1", "give a fraction such as 0.01 for 1 %")
+    return margin
+
+
+def judge(
+    estimates: Sequence[tuple[Comparison, Estimate, Estimate]],
+    *,
+    margin: float,
+    level: float = 0.95,
+    p: float,
+    family: int | None = None,
+) -> list[Finding]:
+    """Give each comparison its verdict.
+
+    - *faster* or *slower*: the whole interval lies beyond the outer bound of the control's interval (on either side:
+      what the base shows against itself in one direction it might have shown in the other).
+    - *equivalent*: otherwise, and the whole interval lies within the margin (two one-sided tests, TOST).
+    - *inconclusive*: otherwise.
+
+    With several comparisons in one call both tests are corrected for their number (Holm): the interval printed is that
+    of one comparison, the verdict that of all. With a single process the interval knows nothing of how processes
+    differ; the control is then one draw of that noise, and an effect has to reach beyond it by as much as a t
+    interval from one draw would, 12.7 times at 95 %. Equivalent is then never said.
+
+    Args:
+        estimates: per comparison the arm's and the control's log ratio.
+        margin: a ratio between 1 / (1 + margin) and 1 + margin is as good as 1; inside 0..1.
+        level: of the intervals, all looks together.
+        p: nominal level of the last look, 1 - level where there was but one.
+        family: comparisons in the whole call, these and others judged apart; None: these.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
+    """
+    width = log1p(check_margin(margin))
+    bounds = [_outer_bound(arm, control, level, p) for _, arm, control in estimates]
+    differs = _tests([arm.p_beyond(bound) for (_, arm, _), bound in zip(estimates, bounds, strict=True)], p, family)
+    equals = _tests([arm.p_within(width) for _, arm, _ in estimates], p, family)
+    return [
+        _finding(comparison, arm, control, bound, differs=differ, equals=equal, level=level, p=p, margin=margin)
+        for (comparison, arm, control), bound, differ, equal in zip(estimates, bounds, differs, equals, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
+    """Return Holm's adjusted p-values: reject where one is at most the level, and the family's error is held.
+
+    Args:
+        p_values: of these tests.
+        family: number of tests, these and others; each of these is then adjusted as if all others ranked below it,
+            which errs on the safe side. None: these.
+    """
+    adjusted, largest, tests = [0.0] * len(p_values), 0.0, max(len(p_values), family or 0)
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (tests - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def holm_levels(p_values: Sequence[float], level: float, family: int | None = None) -> list[float]:
+    """Return what each p-value has to be at most for Holm to reject it, the others being what they are.
+
+    It is `level` over the number of hypotheses where no other is rejected, and more where some are.
+    """
+    tests = max(len(p_values), family or 0)
+    return [_holm_level([*p_values[:i], *p_values[i + 1 :]], level, tests) for i in range(len(p_values))]
+
+
+def _holm_level(others: Sequence[float], level: float, left: int) -> float:
+    for p_value in sorted(others):
+        if p_value > level / left:
+            break
+        left -= 1
+    return level / left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Test:
+    """One test of a family: its adjusted p-value, whether it rejects, and the level that its own p had to reach."""
+
+    adjusted: float
+    rejects: bool
+    level: float
+
+
+def _tests(p_values: Sequence[float], p: float, family: int | None) -> list[_Test]:
+    return [
+        _Test(adjusted=adjusted, rejects=adjusted <= p, level=level)
+        for adjusted, level in zip(holm(p_values, family), holm_levels(p_values, p, family), strict=True)
+    ]
+
+
+def _outer_bound(arm: Estimate, control: Estimate, level: float, p: float) -> float:
+    reach = abs(control.mean) + control.half_width(p)
+    return reach * float(stats.t.isf((1 - level) / 2, 1)) if BATCH in (arm.unit, control.unit) else reach
+
+
+def _finding(
+    comparison: Comparison,
+    arm: Estimate,
+    control: Estimate,
+    bound: float,
+    *,
+    differs: _Test,
+    equals: _Test,
+    level: float,
+    p: float,
+    margin: float,
+) -> Finding:
+    is_single = BATCH in (arm.unit, control.unit)
+    is_equal = equals.rejects and not is_single
+    verdict = _word(arm, differs.rejects, is_equal)
+    callable_from = bound + arm.half_width(differs.level)
+    half = arm.half_width(equals.level)
+    unresolved = verdict is Verdict.INCONCLUSIVE and not is_single and half > log1p(margin) / 2
+    return Finding(
+        comparison=comparison,
+        ratio=ratio_of(arm, level=level, p=p),
+        control=ratio_of(control, level=level, p=p),
+        verdict=verdict,
+        reason=_reason(verdict, arm, is_equal, half, margin),
+        outer_bound=exp(bound) if bound < LARGEST_LOG else None,
+        smallest_effect=exp(callable_from) - 1 if callable_from < LARGEST_LOG else None,
+        p_difference=differs.adjusted,
+        p_equivalence=equals.adjusted,
+        widening=(2 * half / log1p(margin)) ** 2 if unresolved and half < inf else None,
+    )
+
+
+def _word(arm: Estimate, differs: bool, equals: bool) -> Verdict:
+    if differs:
+        return Verdict.FASTER if arm.mean < 0 else Verdict.SLOWER
+    return Verdict.EQUIVALENT if equals else Verdict.INCONCLUSIVE
+
+
+def _reason(verdict: Verdict, arm: Estimate, equals: bool, half: float, margin: float) -> str:
+    stated = f"{100 * margin:g} %"
+    if verdict in (Verdict.FASTER, Verdict.SLOWER):
+        small = f"; by less than the margin of {stated}" if equals else ""
+        return f"the whole interval lies beyond what the base shows against itself{small}"
+    if verdict is Verdict.EQUIVALENT:
+        return f"the whole interval lies within the margin of {stated}"
+    if arm.units < 2:
+        return "too few blocks for an interval"
+    if arm.unit == BATCH:
+        return "one process cannot show how processes differ"
+    if half > log1p(margin):
+        return f"the interval is too wide for a margin of {stated}, whatever the ratio"
+    return f"the interval reaches beyond the margin of {stated}, and not beyond what the base shows against itself"
