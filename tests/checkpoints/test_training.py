@@ -12,6 +12,8 @@ from precbench.checkpoints.training import Trained, Training, save_checkpoint, s
 from precbench.datasets import Dataset, Preprocessing, Splits
 from precbench.errors import DataError, MissingDependencyError, ModelError, OutputError, UsageError
 
+pytestmark = pytest.mark.slow
+
 _PREPROCESSING = Preprocessing.for_mode("tf", 8)
 _SHORT = Training(epochs=3, batch_size=16, learning_rate=0.02, shift_pixels=1, seed=1)
 

@@ -136,14 +136,14 @@ def test_labels_have_the_shape_of_the_times_and_do_not_depend_on_their_order(tim
     assert backwards[::-1].tolist() == labels.tolist()
 
 
-def test_log_times_are_the_mean_over_both_positions_of_the_log_of_the_positions_median():
+def test_log_times_are_the_median_of_the_logs_of_both_positions_as_one():
     plan = plan_of("a", "b", blocks=1, calls=3)
     order = next(plan.block_orders())
     of_arm = {0: [[9999, 10, 20, 1000], [9999, 40, 30, 50]], 1: [[9999, 1, 1, 1], [9999, 4, 4, 4]]}
     positions = [of_arm[arm][order[:place].count(arm)] for place, arm in enumerate(order)]
     block = [*order, *[0] * 16, *np.ravel(positions).tolist()]
     samples = ProcessSamples.from_records(plan, [(Kind.CALLS, [3]), (Kind.BLOCK, block)])
-    expected = [[(np.log(20) + np.log(40)) / 2, np.log(2)]]
+    expected = [[(np.log(30) + np.log(40)) / 2, np.log(2)]]
     np.testing.assert_allclose(samples.log_times(), expected, rtol=1e-15)
     assert samples.of("a").tolist() == [[[10, 20, 1000], [40, 30, 50]]]
 
