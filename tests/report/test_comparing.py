@@ -39,8 +39,8 @@ def shown(bench_record: Callable[[], Record], tmp_path: Path) -> Shown:
 def test_a_run_beside_itself(shown: Shown) -> None:
     text = shown()
     assert text.startswith("The runs can be compared")
-    assert "time ratio [interval]  0.999 [0.998, 1.001]" in text
-    assert "1.031 [1.029, 1.033] 1.031 [1.029, 1.033]" in text
+    assert "time ratio [interval]  0.9991 [0.9975, 1.0007]" in text
+    assert "1.0312 [1.0291, 1.0333] 1.0312 [1.0291, 1.0333]" in text
     for words in ("equivalent", "slower", "0.45 %", "3.457 ms", "88.123 ms", "40 processes at 95 %", "overlap"):
         assert words in text
     assert "what differs: nothing." in text

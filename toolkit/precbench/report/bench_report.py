@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from precbench.errors import printable
-from precbench.report.figures import count, milliseconds, percent
+from precbench.report.figures import count, milliseconds, percent, ratio_text
 from precbench.report.tables import add_row, plain_table
 from precbench.report.terminal import say
 
@@ -50,15 +50,6 @@ def verdict_table(measurement: Mapping[str, Any]) -> Table:
         reach = "-" if smallest is None else f"{100 * smallest:.2g} %"
         add_row(table, comparison["arm"], ratio_text(comparison["ratio"]), comparison["verdict"], reach)
     return table
-
-
-def ratio_text(ratio: Mapping[str, Any]) -> str:
-    """Write a ratio with its interval: 0.9984 [0.9961, 1.0007]."""
-    if ratio["point"] is None:
-        return "not measured"
-    if ratio["low"] is None:
-        return f"{ratio['point']:.4f} [no interval]"
-    return f"{ratio['point']:.4f} [{ratio['low']:.4f}, {ratio['high']:.4f}]"
 
 
 def latency_table(measurement: Mapping[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from precbench.errors import printable
-from precbench.report.figures import interval, milliseconds, percent
+from precbench.report.figures import milliseconds, percent, ratio_text
 from precbench.report.tables import add_row, plain_table
 from precbench.report.terminal import say
 
@@ -77,9 +77,7 @@ _OVERLAP = {True: "overlap", False: "are apart", None: "-"}
 
 
 def _ratio(ratio: Mapping[str, Any] | None) -> str:
-    if ratio is None or ratio["point"] is None:
-        return "-"
-    return f"{ratio['point']:.3f}" if None in (ratio["low"], ratio["high"]) else interval(ratio)
+    return "-" if ratio is None or ratio["point"] is None else ratio_text(ratio)
 
 
 def _rests_on(ratio: Mapping[str, Any] | None) -> str:

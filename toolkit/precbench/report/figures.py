@@ -16,6 +16,15 @@ def interval(ratio: Mapping[str, Any]) -> str:
     return f"{ratio['point']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 
+def ratio_text(ratio: Mapping[str, Any]) -> str:
+    """Write a ratio with its interval: 0.9984 [0.9961, 1.0007]."""
+    if ratio["point"] is None:
+        return "not measured"
+    if ratio["low"] is None:
+        return f"{ratio['point']:.4f} [no interval]"
+    return f"{ratio['point']:.4f} [{ratio['low']:.4f}, {ratio['high']:.4f}]"
+
+
 def megabytes(size_bytes: int) -> str:
     """8963072 -> 8.96 (millions of bytes)."""
     return f"{size_bytes / 1e6:.2f}"
