@@ -41,16 +41,40 @@ CALL_S = 0.005  # of a simulated call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What disturbs the variants alone: their usual call takes as long as without it, their mean call does not.
+
+    Args:
+        calls: share of their calls that take longer.
+        call_extra: by how much, as a fraction.
+        processes: share of processes in which all of a variant's calls take longer.
+        process_extra: by how much, as a fraction.
+    """
+
+    calls: float = 0.0
+    call_extra: float = 0.0
+    processes: float = 0.0
+    process_extra: float = 0.0
+
+    @property
+    def mean_ratio(self) -> float:
+        """Mean time of a variant's call over that without the disturbance."""
+        return (1 + self.calls * self.call_extra) * (1 + self.processes * self.process_extra)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of noise.
 
     Args:
         noise: what disturbs the machine.
         rough: share of processes whose arms differ eight times as much as in the others.
+        own: what disturbs the variants alone.
     """
 
     noise: Noise
     rough: float = 0.0
+    own: Own | None = None
 
 
 _USUAL = {"jitter": 0.015, "cold": 1.0, "warming": 0.1, "switch": 0.3}  # what any real process shows
@@ -67,6 +91,11 @@ KINDS: Mapping[str, Kind] = {
     "all together": Kind(noise=Noise(**_USUAL, **_DRIFT, **_SPIKES, **_CLOCKS, **_OFFSETS)),
     "heavy tails": Kind(noise=Noise(**_USUAL, **_OFFSETS, spikes=0.3, spike_size=0.3), rough=0.1),
 }
+OWN_KINDS: Mapping[str, Kind] = {
+    "own spikes": Kind(noise=Noise(**_USUAL, **_OFFSETS), own=Own(calls=0.2, call_extra=0.5)),
+    "own slow mode": Kind(noise=Noise(**_USUAL, **_OFFSETS), own=Own(processes=0.05, process_extra=1.0)),
+}
+"""Kinds in which nothing but the variants is disturbed: their usual call is the base's, their mean call is not."""
 
 
 class Lab(Protocol):
@@ -101,6 +130,7 @@ class SimulatedLab(Machine):
         times_s = {arm: CALL_S * (1 + effect) for arm, effect in effects.items()}
         super().__init__(times_s=times_s, noise=kind.noise, seed=seed)
         self._kind, noise = kind, kind.noise
+        self._own_generator = np.random.default_rng([seed, 11])
         self.call_s = CALL_S * (1 + noise.spikes * noise.spike_size + noise.slow_mode / 2)
 
     def run_process(self, plan: ProcessPlan) -> ProcessSamples:
@@ -113,6 +143,25 @@ class SimulatedLab(Machine):
         self._draw_offset()
         self.now_ns += int(1e9 * self.start_s * self._generator.uniform(0.9, 1.3))
         return [np.array(elapsed) for elapsed in run_passes(self._maker(), passes, self.clock, most_s)]
+
+    def _maker(self) -> Callable[[str], Callable[[], object]]:
+        make, own = super()._maker(), self._kind.own
+        if own is None:
+            return make
+        return lambda arm: make(arm) if arm in (BASE, CONTROL) else self._disturbed(make(arm), own)
+
+    def _disturbed(self, call: Callable[[], object], own: Own) -> Callable[[], object]:
+        """Make a variant's callable in a process: after its call passes what it takes longer."""
+        draw = self._own_generator.random
+        in_process = 1 + own.process_extra * (draw() < own.processes)
+
+        def disturbed() -> None:
+            began = self.now_ns
+            call()
+            factor = in_process * (1 + own.call_extra * (draw() < own.calls))
+            self.now_ns += int((factor - 1) * (self.now_ns - began))
+
+        return disturbed
 
     def _draw_offset(self) -> None:
         factor = 8 if self._generator.random() < self._kind.rough else 1
@@ -201,6 +250,7 @@ def short(finding: Finding) -> dict[str, Any]:
         "outer_bound": finding.outer_bound,
         "smallest_effect": finding.smallest_effect,
         "units": finding.ratio.units,
+        "mean": None if finding.mean_ratio is None else finding.mean_ratio.to_json(),
     }
 
 
@@ -381,16 +431,28 @@ def model_case(options: Namespace) -> Case:
     }
 
 
-def share(count: int, of: int) -> dict[str, Any]:
-    """Return a share with its exact 95 % interval (Clopper and Pearson, Biometrika 26, 1934)."""
-    interval = stats.binomtest(count, of).proportion_ci(0.95, method="exact") if of else (0.0, 1.0)
-    return {"count": count, "of": of, "share": count / of if of else 0.0, "low": interval[0], "high": interval[1]}
+def share(count: int, of: int, *, runs: int | None = None) -> dict[str, Any]:
+    """Return a share with its exact 95 % interval (Clopper and Pearson, Biometrika 26, 1934).
+
+    Args:
+        count: how many did.
+        of: how many could.
+        runs: independent runs that they are from, where several of one run depend on each other: the interval is of
+            the share of that many, as if all of one run were one. (A count need not be whole for that: E. Korn, B.
+            Graubard, Survey Methodology 24, 1998.) None: all are independent.
+    """
+    part, trials = count / of if of else 0.0, of if runs is None else runs
+    did = part * trials
+    low = float(stats.beta.ppf(0.025, did, trials - did + 1)) if count else 0.0
+    high = float(stats.beta.ppf(0.975, did + 1, trials - did)) if count < of else 1.0
+    return {"count": count, "of": of, "runs": trials, "share": part, "low": low, "high": high}
 
 
 def percent(value: Mapping[str, Any]) -> str:
-    """Write a share: 1.5 % (3/200; 0.3 to 4.3)."""
+    """Write a share: 1.5 % (3/200; 0.3 to 4.3), or, where several are of one run, 1.5 % (27/1800 in 200 runs; ...)."""
     low, high = 100 * value["low"], 100 * value["high"]
-    return f"{100 * value['share']:.1f} % ({value['count']}/{value['of']}; {low:.1f} to {high:.1f})"
+    runs = "" if value["runs"] == value["of"] else f" in {value['runs']} runs"
+    return f"{100 * value['share']:.1f} % ({value['count']}/{value['of']}{runs}; {low:.1f} to {high:.1f})"
 
 
 def wide(value: float | None) -> str:

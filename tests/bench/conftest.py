@@ -123,7 +123,7 @@ def _finding(
     return Finding(
         comparison=Comparison(arm=arm, base="base", control="control"), ratio=ratio or near, control=control or near,
         verdict=verdict, reason="so", outer_bound=1.001, smallest_effect=0.002, p_difference=0.5, p_equivalence=0.01,
-        widening=widening,
+        widening=widening, mean_ratio=None,
     )  # fmt: skip
 
 
@@ -144,6 +144,7 @@ def _measurement(
     ended: str = "budget spent",
     asked: int | None = None,
     failure: Any = None,
+    **design: Any,
 ) -> Measurement:
     return Measurement(
         design=Design(
@@ -151,6 +152,7 @@ def _measurement(
             comparisons=(Comparison(arm="variant", base="base", control="control"),),
             budget_s=10.0,
             processes=asked,
+            **design,
         ),
         processes=tuple([_process([[10**6] * 3] * 9)] if processes is None else processes),
         findings=tuple([_finding()] if findings is None else findings),

@@ -15,7 +15,7 @@ from precbench.timing.processes import ProcessRunner
 from precbench.timing.samples import ProcessSamples, outlier_labels
 from precbench.timing.schedule import ProcessPlan
 from precbench.timing.simulation import Noise
-from precbench.timing.statistics import estimate
+from precbench.timing.statistics import estimate, mean_estimate
 from precbench.timing.verdict import Verdict, judge
 
 from .conftest import BATCHES, CPU, Simulated, batches_of
@@ -125,7 +125,12 @@ def test_verdicts_are_holms_over_the_comparisons_of_all_batch_sizes(measured: Be
             )
             for comparison in measured.line.comparisons
         ]
-        assert list(result.measurement.findings) == judge(estimates, margin=0.01, p=0.05, family=4)
+        means = [
+            mean_estimate(result.measurement.processes, arm=comparison.arm, base=comparison.base)
+            for comparison in measured.line.comparisons
+        ]
+        found = list(result.measurement.findings)
+        assert found == judge(estimates, means=means, margin=0.01, p=0.05, family=4)
 
 
 def test_one_batch_size_is_a_family_of_its_variants(models: Path, simulated: Simulated) -> None:
@@ -230,7 +235,63 @@ def test_a_single_process_is_said_to_have_seen_no_other(models: Path, simulated:
     assert any("how processes differ" in warning["problem"] for warning in told["warnings"])
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), BROKEN])
+@pytest.mark.parametrize("error", [RuntimeError("status 1: Traceback"), OSError(28, "no space"), MemoryError()])
+def test_a_bug_at_the_second_batch_size_keeps_the_first_and_its_traceback(
+    models: Path, simulated: Simulated, error: Exception
+) -> None:
+    simulated(instead={3: raising(error)})
+    result = run(models, batches=(1, 2))
+    assert result.failure is error
+    assert [r.inputs.batch for r in result.batches] == [1]
+    assert result.ended == f"failed: {type(error).__name__}, see its traceback"
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_an_interruption_while_the_machine_is_looked_at_loses_nothing(
+    models: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated()
+    real, pressed = benchmark_module.about_the_machine, iter([KeyboardInterrupt()])
+
+    def about_the_machine(*arguments: Any) -> Any:
+        for error in pressed:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(benchmark_module, "about_the_machine", about_the_machine)
+    assert run(models).complete
+
+
+def test_what_there_is_after_each_batch_size_but_the_last_is_handed_out_marked_partial(
+    models: Path, simulated: Simulated
+) -> None:
+    simulated()
+    kept = list[Benchmark]()
+    base = models / "net.onnx"
+    asked = {"settings": CPU, "options": TimingOptions(budget_s=2.0, processes=1), "keep": kept.append}
+    result = benchmark(base, [models / "net.dp1.onnx"], inputs=batches_of(base, 1, 2, 4), **asked)
+    assert [[r.inputs.batch for r in one.batches] for one in kept] == [[1], [1, 2]]
+    assert [one.ended for one in kept] == ["batch size 1 of 3 done", "batch size 2 of 3 done"]
+    assert not any(one.complete for one in kept)
+    assert result.complete
+    kept.clear()
+    benchmark(base, [models / "net.dp1.onnx"], inputs=batches_of(base, 1), **asked)
+    assert kept == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space")])
+def test_what_was_measured_stands_where_it_cannot_be_handed_out(
+    models: Path, simulated: Simulated, error: BaseException
+) -> None:
+    simulated()
+    base = models / "net.onnx"
+    options = TimingOptions(budget_s=2.0, processes=1)
+    result = benchmark(base, [base], settings=CPU, inputs=batches_of(base, 1, 2), options=options, keep=raising(error))
+    assert [r.inputs.batch for r in result.batches] == [1]
+    assert result.complete is False
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BROKEN, OSError(28, "no space")])
 def test_a_profile_that_is_not_finished_costs_nothing_of_what_was_measured(
     models: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -239,7 +300,9 @@ def test_a_profile_that_is_not_finished_costs_nothing_of_what_was_measured(
     result = run(models, profile=True)
     told = result.to_json()
     assert told["complete"] is False
-    assert told["ended"] == ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed: the model broke")
+    ended = {KeyboardInterrupt: "interrupted", ModelError: "failed: the model broke"}
+    assert told["ended"] == ended.get(type(error), "failed: OSError, see its traceback")
+    assert result.failure is (None if isinstance(error, KeyboardInterrupt) else error)
     assert len(told["measurements"][0]["plan"]) == 3
     assert told["measurements"][0]["profile"] is None
     assert any("there is no profile" in warning["problem"] for warning in told["measurements"][0]["warnings"])

@@ -138,6 +138,14 @@ def test_processes_that_never_were_steady_are_counted(measurement_of: Make, proc
     assert about_the_measurement(measurement_of([*mixed[1:], *mixed[3:]])) == []
 
 
+def test_an_arm_that_is_far_off_in_a_few_processes_is_named(measurement_of: Make, process_of: Make) -> None:
+    calm = [process_of([[10**6, 10**6, 10**6 + 100 * number]] * 3, process=number) for number in range(19)]
+    wild = process_of([[10**6, 10**6, 2 * 10**6]] * 3, process=19)
+    assert about_the_measurement(measurement_of(calm)) == []
+    problem = "variant was far off its usual ratio in 1 of 20 processes, furthest 2.00"
+    only(about_the_measurement(measurement_of([*calm, wild])), problem, "look at these processes")
+
+
 @pytest.mark.parametrize(("last", "word"), [(1_100_000, "slower"), (900_000, "faster")])
 def test_drift_within_processes_is_said(measurement_of: Make, process_of: Make, last: int, word: str) -> None:
     times = [[10**6] * 3] * 3 + [[(10**6 + last) // 2] * 3] * 3 + [[last] * 3] * 3
@@ -162,6 +170,49 @@ def test_a_margin_that_cannot_be_resolved_names_the_budget_that_would(measuremen
     only(about_the_measurement(measurement_of(findings=findings)), "a margin of 1 % for variant", "--budget 10m")
 
 
+def test_with_so_many_processes_and_no_more_a_longer_budget_is_not_advised(
+    measurement_of: Make, finding_of: Make
+) -> None:
+    findings = [finding_of(Verdict.INCONCLUSIVE, widening=12.6)]
+    found = about_the_measurement(measurement_of(findings=findings, asked=1))
+    only(found, "could not resolve a margin of 1 %", "leave --processes out, or give more")
+    assert "--budget" not in found[0].remedy
+
+
+def test_a_budget_that_batch_sizes_share_is_named_for_all_of_them(measurement_of: Make, finding_of: Make) -> None:
+    findings = [finding_of(Verdict.INCONCLUSIVE, widening=12.6)]
+    only(about_the_measurement(measurement_of(findings=findings, family=2)), "could not resolve", "--budget 250s")
+
+
+def test_a_target_width_that_was_not_reached_is_said_with_the_budget_that_would_do(
+    measurement_of: Make, finding_of: Make, ratio_of: Make
+) -> None:
+    wide, narrow = ratio_of(1.0, 0.995, 1.005), ratio_of(1.0, 0.999, 1.001)
+    findings = [finding_of(arm="a", ratio=narrow), finding_of(arm="b", ratio=wide)]
+    missed = measurement_of(findings=findings, target_width=0.005)
+    only(about_the_measurement(missed), "0.5 % was asked for and 1.00 % reached: the interval of b", "--budget 40s")
+    controlled = measurement_of(findings=[finding_of(ratio=narrow, control=wide)], target_width=0.005)
+    only(about_the_measurement(controlled), "the interval of control is the widest", "--budget 40s")
+
+
+def test_a_target_width_missed_with_so_many_processes_asks_for_more_of_them(
+    measurement_of: Make, finding_of: Make, ratio_of: Make
+) -> None:
+    findings = [finding_of(ratio=ratio_of(1.0, 0.995, 1.005))]
+    found = about_the_measurement(measurement_of(findings=findings, target_width=0.005, asked=1))
+    only(found, "0.5 % was asked for", "leave --processes out, or give more")
+    assert "--budget" not in found[0].remedy
+
+
+def test_a_target_width_that_was_reached_or_has_no_interval_needs_no_such_warning(
+    measurement_of: Make, finding_of: Make, ratio_of: Make
+) -> None:
+    assert about_the_measurement(measurement_of(target_width=0.005)) == []
+    none = ratio_of(1.0, None, None)
+    bare = measurement_of(findings=[finding_of(ratio=none, control=none)], target_width=0.005)
+    only(about_the_measurement(bare), "too little was measured", "--budget")
+
+
 def test_too_little_for_an_interval_is_said_with_what_to_do(
     measurement_of: Make, finding_of: Make, ratio_of: Make
 ) -> None:
@@ -183,24 +234,38 @@ def test_a_gpu_that_was_held_back_is_said_with_its_reasons(measurement_of: Make,
     )
 
 
-def profile_of(*, differ: int, accounted_ns: float) -> dict[str, Any]:
-    return {"comparisons": [{"arm": "variant", "nodes_that_differ": differ, "accounted_ns": accounted_ns}]}
+def profile_of(*, accounted_ns: float, share: float | None) -> dict[str, Any]:
+    return {"comparisons": [{"arm": "variant", "accounted_ns": accounted_ns, "accounted_share": share}]}
 
 
 def test_a_gap_that_no_node_accounts_for_is_flagged(measurement_of: Make, finding_of: Make) -> None:
     slower = measurement_of(findings=[finding_of(Verdict.SLOWER)])
-    for nothing in (profile_of(differ=0, accounted_ns=0.0), profile_of(differ=2, accounted_ns=-500.0)):
+    for nothing in (
+        profile_of(accounted_ns=0.0, share=0.0),
+        profile_of(accounted_ns=0.0, share=None),
+        profile_of(accounted_ns=-500.0, share=1.0),
+    ):
         only(about_the_profile(slower, nothing), "variant is slower, and no node's time accounts", "do not believe it")
     faster = measurement_of(findings=[finding_of(Verdict.FASTER)])
-    only(about_the_profile(faster, profile_of(differ=1, accounted_ns=9.0)), "variant is faster", "do not believe it")
+    only(about_the_profile(faster, profile_of(accounted_ns=9.0, share=1.0)), "variant is faster", "do not believe it")
+
+
+def test_a_gap_of_which_nodes_account_for_less_than_half_is_flagged_with_the_share(
+    measurement_of: Make, finding_of: Make
+) -> None:
+    slower = measurement_of(findings=[finding_of(Verdict.SLOWER)])
+    for share, words in ((0.001, "0.1 %"), (0.4, "40 %"), (-0.2, "-20 %")):
+        found = about_the_profile(slower, profile_of(accounted_ns=1000.0, share=share))
+        only(found, f"variant is slower, and the nodes that differ account for {words} of its gap", "do not believe it")
 
 
 def test_a_gap_that_nodes_account_for_and_no_gap_are_not_flagged(measurement_of: Make, finding_of: Make) -> None:
     slower = measurement_of(findings=[finding_of(Verdict.SLOWER)])
-    assert about_the_profile(slower, profile_of(differ=1, accounted_ns=500.0)) == []
+    for share in (0.5, 1.0, 1.7):
+        assert about_the_profile(slower, profile_of(accounted_ns=500.0, share=share)) == []
     for verdict in (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE):
         equal = measurement_of(findings=[finding_of(verdict)])
-        assert about_the_profile(equal, profile_of(differ=0, accounted_ns=0.0)) == []
+        assert about_the_profile(equal, profile_of(accounted_ns=0.0, share=None)) == []
 
 
 def test_a_profile_that_there_is_not_is_said(measurement_of: Make) -> None:

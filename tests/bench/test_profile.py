@@ -12,7 +12,9 @@ from precbench.bench import profile as profile_module
 from precbench.bench.arms import line_up
 from precbench.bench.benchmark import TimingOptions, benchmark
 from precbench.bench.profile import MOST_NODES, REPLICATES, account, profile
+from precbench.bench.profile_child import _usual
 from precbench.errors import ModelError
+from precbench.runtime.profiling import NodeTime
 from precbench.timing.processes import Outcome
 from precbench.timing.verdict import Verdict
 
@@ -46,6 +48,7 @@ def test_a_node_that_is_slower_is_found_and_noise_is_not() -> None:
     assert (second["name"], second["differs"]) == ("b", False)
     assert (first["base_ns"], first["arm_ns"], first["difference_ns"]["point"]) == (100, 200, 100)
     assert told["accounted_ns"] == pytest.approx(100)
+    assert told["accounted_share"] == pytest.approx(1.0)
     assert told["base_ns"] == 150
     json.dumps(told, allow_nan=False)
 
@@ -58,6 +61,39 @@ def test_the_interval_of_a_node_is_students_at_a_level_shared_among_the_nodes() 
     assert node["difference_ns"] == pytest.approx({"point": 0, "low": -half, "high": half})
     whole = deviation / math.sqrt(8) * stats.t.isf(0.05 / 2, 7)
     assert told["gap_ns"] == pytest.approx({"point": 0, "low": -whole, "high": whole})
+
+
+def test_many_comparisons_share_the_level_as_nodes_do() -> None:
+    times = replicates(*((nodes(a=100, b=0), nodes(a=102 + noise, b=noise)) for noise in NOISE))
+    one, nine = (account(times, "arm", "base", "control", comparisons=n) for n in (1, 9))
+    deviation = math.sqrt(sum(noise**2 for noise in NOISE) / 7)
+    half = deviation / math.sqrt(8) * stats.t.isf(0.05 / 2 / 2 / 9, 7)
+    node = next(node for node in nine["nodes"] if node["name"] == "a")
+    assert node["difference_ns"] == pytest.approx({"point": 2, "low": 2 - half, "high": 2 + half})
+    assert one["gap_ns"] == nine["gap_ns"]
+
+
+def test_what_would_differ_in_one_comparison_does_not_in_one_of_nine() -> None:
+    times = replicates(*((nodes(a=100), nodes(a=102.5 + noise)) for noise in NOISE))
+    assert account(times, "arm", "base", "control")["nodes_that_differ"] == 1
+    assert account(times, "arm", "base", "control", comparisons=9)["nodes_that_differ"] == 0
+
+
+def test_a_profile_tells_account_how_many_comparisons_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = ("base", "control", "a", "b")
+    times = [{arm: nodes(n=102.5 + noise if arm in "ab" else 100) for arm in arms} for noise in NOISE]
+    monkeypatch.setattr(profile_module, "_profile_once", lambda _line, _request, number, _seed: times[number])
+    told = profile(line_up(Path("base.onnx"), [Path("a.onnx"), Path("b.onnx")]), {}, seed=0)["comparisons"]
+    lone = account(times, "a", "base", "control")["nodes"][0]["difference_ns"]
+    assert [one["nodes"][0]["difference_ns"]["low"] < lone["low"] for one in told] == [True, True]
+
+
+def test_the_share_of_the_gap_that_nodes_account_for_is_told() -> None:
+    alternating = (-3000.0, 3000.0)
+    pairs = [(nodes(a=100, b=9000), nodes(a=101, b=10000 + noise)) for noise in alternating * 4]
+    told = account(replicates(*pairs), "arm", "base", "control")
+    assert (told["nodes_that_differ"], told["accounted_ns"]) == (1, 1)
+    assert told["accounted_share"] == pytest.approx(1 / 1001)
 
 
 def test_nodes_that_only_one_side_has_count_as_nothing_on_the_other() -> None:
@@ -78,6 +114,7 @@ def test_nodes_of_one_name_and_two_kinds_are_two_nodes() -> None:
 def test_the_same_nodes_do_not_differ() -> None:
     told = account(replicates(*[(nodes(a=9, b=8), nodes(a=9, b=8))] * 4), "arm", "base", "control")
     assert (told["nodes_that_differ"], told["accounted_ns"], told["gap_ns"]["point"]) == (0, 0, 0)
+    assert told["accounted_share"] is None
 
 
 def test_a_node_that_differs_no_more_than_the_control_s_does_not_differ() -> None:
@@ -107,6 +144,11 @@ def test_models_without_a_node_have_no_gap() -> None:
     assert (told["nodes"], told["gap_ns"]["point"], told["base_ns"]) == ([], 0, 0)
 
 
+def test_a_profiling_process_tells_of_a_node_what_is_read() -> None:
+    node = NodeTime(name="a", op_type="Conv", provider="CPUExecutionProvider", elapsed_ns=[9000, 10, 20, 30] * 2)
+    assert _usual(node) == {"name": "a", "op_type": "Conv", "usual_ns": 20.0}
+
+
 def outcome(**changes: Any) -> Outcome:
     return Outcome(**{"ended": "done", "failure": None, "records": [], "result": None, **changes})
 
@@ -117,6 +159,30 @@ def test_a_replicate_whose_process_is_killed_is_left_out(models: Path, monkeypat
     monkeypatch.setattr(profile_module, "run_child", lambda *_arguments: next(outcomes))
     line = line_up(models / "net.onnx", [models / "net.dp1.onnx"])
     assert profile(line, {}, seed=0)["replicates"] == REPLICATES - 1
+
+
+def test_groups_take_turns_in_an_order_drawn_from_the_seed_per_replicate(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = list[tuple[int, tuple[str, ...]]]()
+
+    def run(_module: str, call: Any) -> Outcome:
+        plan = call["plan"]
+        orders.append((plan["process"], tuple(plan["arms"])))
+        node = {"name": "a", "op_type": "Conv", "usual_ns": 5.0}
+        return outcome(result={arm: [node] for arm in plan["arms"]})
+
+    monkeypatch.setattr(profile_module, "run_child", run)
+    line = line_up(models / "net.onnx", [models / "net.dp1.onnx"], denormals_off=True)
+    drawn = []
+    for seed in (0, 0, 1):
+        orders.clear()
+        profile(line, {}, seed=seed)
+        assert [process for process, _ in orders] == list(range(4 * REPLICATES))
+        drawn.append([tuple(arms for _, arms in orders[4 * i : 4 * i + 4]) for i in range(REPLICATES)])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) > REPLICATES // 2
+    assert all(sorted(order) == sorted(line.groups) for order in drawn[0])
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from precbench.bench import replaying
 from precbench.bench.benchmark import Benchmark, TimingOptions, benchmark
 from precbench.bench.inputs import inputs_for_batches
-from precbench.bench.replaying import read_recorded, repeat
+from precbench.bench.replaying import _HARMLESS_OPTIONS, read_recorded, repeat
 from precbench.bench.sequential import benchmark_sequentially
 from precbench.errors import DataError, PrecbenchError
+from precbench.runtime.settings import PROVIDER_OPTIONS
 from precbench.timing.simulation import Noise
 
 from .conftest import CPU, Simulated, batches_of, network
@@ -84,6 +85,46 @@ def test_the_record_of_a_replay_can_be_repeated_in_its_turn(record: dict[str, An
     assert [m["batch"] for m in once["measurements"]] == [2, 32]
 
 
+def test_a_partial_record_is_judged_with_the_family_of_the_whole_call(record: dict[str, Any]) -> None:
+    assert [measurement["family"] for measurement in record["measurements"]] == [2, 2]
+    record["measurements"] = record["measurements"][:1]
+    (result,) = repeat(save(record)).batches
+    assert result.measurement.design.family == 2
+    assert result.to_json()["family"] == 2
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "value"),
+    [
+        ("tensorrt", "trt_extra_plugin_lib_paths", "evil.so"),
+        ("tensorrt", "trt_engine_decryption_lib_path", "evil.so"),
+        ("tensorrt", "trt_engine_cache_path", "folder"),
+        ("tensorrt", "trt_engine_cache_enable", "1"),
+        ("tensorrt", "trt_dump_subgraphs", "1"),
+        ("tensorrt", "trt_onnx_model_folder_path", "folder"),
+        ("cuda", "gpu_external_alloc", "140245"),
+        ("cuda", "user_compute_stream", "140245"),
+        ("cuda", "cudnn_conv_algo_search", "../word"),
+    ],
+)
+def test_a_provider_option_that_loads_reads_or_writes_is_not_taken_from_a_record(
+    record: dict[str, Any], provider: str, name: str, value: str
+) -> None:
+    record["asked"]["session"] |= {"provider": provider, "provider_options": {"device_id": "0", name: value}}
+    with pytest.raises(DataError, match=f"sets the provider option {name} to '{value}'") as caught:
+        repeat(save(record))
+    assert f"--ep-option {name}=" in caught.value.remedy
+
+
+def test_harmless_provider_options_are_taken_from_a_record(record: dict[str, Any]) -> None:
+    options = {"use_tf32": "1", "cudnn_conv_algo_search": "EXHAUSTIVE", "enable_cuda_graph": "0", "device_id": "1"}
+    record["asked"]["session"] |= {"provider": "cuda", "provider_options": options}
+    assert read_recorded(save(record)).settings.provider_options == options
+    record["asked"]["session"] |= {"provider": "tensorrt", "provider_options": {"trt_auxiliary_streams": "-1"}}
+    assert read_recorded(save(record)).settings.provider_options == {"trt_auxiliary_streams": "-1"}
+    assert all(name in {*PROVIDER_OPTIONS["cuda"], *PROVIDER_OPTIONS["tensorrt"]} for name in _HARMLESS_OPTIONS)
+
+
 def test_a_partial_record_is_repeated_as_far_as_it_went(record: dict[str, Any]) -> None:
     record["measurements"] = record["measurements"][:1]
     record["measurements"][0]["plan"] = record["measurements"][0]["plan"][:1]
@@ -133,7 +174,7 @@ def test_a_sequential_record_has_no_plan(folder: Path, simulated: Simulated) -> 
     base = Path("net.onnx")
     record = benchmark_sequentially(
         base, [Path("net.dp1.onnx")], settings=CPU, inputs=batches_of(base, 2), options=TimingOptions(budget_s=0.1)
-    )
+    ).to_json()
     with pytest.raises(DataError, match="was not measured in blocks"):
         repeat(save(record))
 
@@ -172,6 +213,9 @@ def test_inputs_of_a_study_cannot_be_made_again(record: dict[str, Any]) -> None:
         (lambda r: r["measurements"][0]["plan"][0].update(blocks=None), "does not say how many blocks"),
         (lambda r: r["measurements"][0]["plan"][0].update(blocks=10**9), "blocks is outside 1..100000"),
         (lambda r: r["measurements"][0]["plan"][0].update(seed=-1), "the seed -1 is negative"),
+        (lambda r: r["measurements"][0].update(family="two"), "does not say how it was made"),
+        (lambda r: r["measurements"][0].pop("family"), "does not say how it was made"),
+        (lambda r: r["measurements"][0].update(family=0), "its family is 0, fewer than the comparisons"),
         (lambda r: r["measurements"][0]["inputs"].update(seed=-1), "the seed -1"),
         (lambda r: r["measurements"][0]["inputs"]["inputs"]["x"].update(shape=[-2, 16]), "x"),
         (lambda r: r["measurements"][0]["inputs"].pop("inputs"), "does not say how it was made"),
@@ -208,7 +252,7 @@ def test_whatever_stands_in_a_record_it_is_repeated_or_refused(
     changed = json.loads(json.dumps(record))
     used = {key: changed[key] for key in ("protocol", "asked", "settings", "models", "measurements")}
     for measurement in used["measurements"]:
-        for key in set(measurement) - {"inputs", "plan"}:
+        for key in set(measurement) - {"inputs", "plan", "family"}:
             del measurement[key]
     holder, key = data.draw(st.sampled_from([(changed, key) for key in changed] + places(used)))
     holder[key] = data.draw(VALUES)

@@ -1,5 +1,6 @@
 """Every sample in one Parquet file, raw and in order."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,41 @@ def test_what_was_not_throttled_has_an_empty_text(tmp_path: Path, process_of: Pr
 def test_processes_that_measured_nothing_still_have_a_file(tmp_path: Path, process_of: ProcessOf) -> None:
     assert read(tmp_path / "r.parquet", (1, [])).num_rows == 0
     assert read(tmp_path / "r.parquet", (1, [process_of([])])).num_rows == 6
+
+
+def test_each_process_is_a_row_group_of_its_own(tmp_path: Path, process_of: ProcessOf) -> None:
+    first = [process_of([[5, 5, 5]], process=number) for number in range(3)]
+    write_samples(tmp_path / "r.parquet", [(1, first), (None, [process_of([[6, 6, 6]], process=0)])])
+    file = pa.parquet.ParquetFile(tmp_path / "r.parquet")
+    groups = [file.read_row_group(number).to_pydict() for number in range(file.num_row_groups)]
+    assert [({*group["batch"]}, {*group["process"]}) for group in groups] == [
+        ({1}, {0}), ({1}, {1}), ({1}, {2}), ({-1}, {0}),
+    ]  # fmt: skip
+
+
+def test_memory_does_not_grow_with_processes(tmp_path: Path, process_of: ProcessOf) -> None:
+    samples = [process_of([[5, 5, 5]] * 400, process=number) for number in range(12)]
+
+    def peak(processes: Any) -> int:
+        tracemalloc.start()
+        write_samples(tmp_path / "r.parquet", [(1, processes)])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(samples[:1])  # what the first write loads
+    assert peak(samples) < 1.5 * peak(samples[:2])
+
+
+def test_a_file_has_its_columns_whatever_was_measured(tmp_path: Path, process_of: ProcessOf) -> None:
+    full = read(tmp_path / "r.parquet", (1, [process_of([[5, 5, 5]])])).schema
+    for nothing in ([], [(1, [])], [(1, [process_of([])])]):
+        assert read(tmp_path / "r.parquet", *nothing).schema.equals(full)
+    telling, silent = (
+        read(tmp_path / "r.parquet", (1, [process_of([[5, 5, 5]], readings=[reading])])).schema
+        for reading in (READING, dict.fromkeys(READINGS))
+    )
+    assert telling.equals(silent)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, process_of: ProcessOf) -> None:

@@ -18,8 +18,12 @@ import pyarrow.parquet
 import pytest
 from rich.console import Console
 
+from precbench.bench import samples_file
+from precbench.bench import sequential as sequential_module
+from precbench.errors import OutputError
 from precbench.report import terminal
-from precbench.timing.journal import Kind, read_journal
+from precbench.timing.journal import Kind, read_journal, reading_words
+from precbench.timing.processes import Outcome
 
 Bench = Callable[..., Any]
 OPTIONS = ("--budget", "1s", "--processes", "2", "--batch", "4")
@@ -73,6 +77,7 @@ def test_the_help_has_every_option_and_an_example(precbench: Any) -> None:
     ):  # fmt: skip
         assert option in result.out
     assert "Example: precbench bench model.onnx" in result.out
+    assert "checks before it and --profile after it come on top" in " ".join(result.out.split())
 
 
 def test_what_is_printed_has_the_verdict_with_all_that_it_rests_on(bench: Bench) -> None:
@@ -112,6 +117,90 @@ def test_the_record_and_every_sample_are_written(bench: Bench, tmp_path: Path) -
     counted = {name: arm["calls"] for name, arm in strict(result.out)["measurements"][0]["arms"].items()}
     rows = [row["arm"] for row in samples.select(["arm", "use"]).to_pylist() if row["use"] == "measured"]
     assert counted == {name: rows.count(name) for name in ("base", "control", "rounded")}
+
+
+@pytest.mark.parametrize("error", [OutputError("no room", "make room"), MemoryError()])
+def test_samples_that_cannot_be_written_cost_neither_the_record_nor_what_is_printed(
+    simulated_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, error: Exception
+) -> None:
+    def write(*_arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(samples_file, "write_samples", write)
+    if isinstance(error, OutputError):
+        result = simulated_bench("-o", "r.json")
+        assert (result.status, result.err) == (2, "error: no room\n  try: make room\n")
+        out = result.out
+    else:
+        with pytest.raises(MemoryError):
+            simulated_bench("-o", "r.json")
+        out = capsys.readouterr().out
+    assert "A/A control" in out
+    assert out.rstrip().endswith("Saved: r.json")
+    assert strict((tmp_path / "r.json").read_text())["complete"] is True
+    assert not (tmp_path / "r.parquet").exists()
+
+
+def test_a_record_that_cannot_be_written_costs_neither_the_samples_nor_what_is_printed(
+    simulated_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_arguments: Any) -> None:
+        raise OutputError("no room", "make room")
+
+    monkeypatch.setattr("precbench.files.write_json", write)
+    result = simulated_bench("-o", "r.json")
+    assert (result.status, result.err) == (2, "error: no room\n  try: make room\n")
+    assert result.out.rstrip().endswith("Saved: r.parquet")
+    assert (tmp_path / "r.parquet").is_file()
+
+
+def test_a_bug_at_the_second_batch_size_is_a_traceback_after_the_first_is_saved_and_printed(
+    bench: Bench, simulated: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_plan: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    simulated(instead={2: fail})
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        bench("--batch", "1,2", "-o", "r.json")
+    assert "PARTIAL: failed: ZeroDivisionError, see its traceback" in capsys.readouterr().out
+    record = strict((tmp_path / "r.json").read_text())
+    assert [m["batch"] for m in record["measurements"]] == [1]
+    assert (tmp_path / "r.parquet").is_file()
+
+
+def test_each_batch_size_is_saved_as_soon_as_it_is_measured(
+    bench: Bench, simulated: Callable[..., None], tmp_path: Path
+) -> None:
+    seen = []
+
+    def look(_plan: Any) -> None:
+        record = strict((tmp_path / "r.json").read_text())
+        rows = pyarrow.parquet.read_table(tmp_path / "r.parquet", columns=["batch"]).to_pylist()
+        seen.append((record["complete"], [m["batch"] for m in record["measurements"]], {r["batch"] for r in rows}))
+        raise KeyboardInterrupt
+
+    simulated(instead={4: look})
+    assert bench("--batch", "1,2,4", "-o", "r.json").status == 130
+    assert seen == [(False, [1, 2], {1, 2})]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_is_saved_loses_nothing(
+    simulated_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def write(*arguments: Any) -> None:
+        for _ in range(3):
+            os.kill(os.getpid(), number)
+        real(*arguments)
+
+    real = samples_file.write_samples
+    monkeypatch.setattr(samples_file, "write_samples", write)
+    result = simulated_bench("-o", "r.json")
+    assert result.status == 130
+    assert "Saved: r.json and, with every sample, r.parquet" in result.out
+    assert pyarrow.parquet.read_table(tmp_path / "r.parquet").num_rows > 0
+    assert strict((tmp_path / "r.json").read_text())["complete"] is True
 
 
 def test_without_an_output_each_run_has_files_of_its_own(simulated_bench: Bench, tmp_path: Path) -> None:
@@ -219,8 +308,10 @@ def test_one_process_says_what_it_has_not_seen(simulated_bench: Bench) -> None:
     assert "try: leave --processes out, or give 5 or more" in result.out
 
 
-def test_a_margin_that_is_not_resolved_says_what_budget_would(simulated_bench: Bench) -> None:
-    record = strict(simulated_bench("--margin", "0.001%", "--json").out)
+@pytest.mark.usefixtures("simulated_bench")
+def test_a_margin_that_is_not_resolved_says_what_budget_would(precbench: Any) -> None:
+    asked = ("--budget", "1s", "--batch", "4", "--margin", "0.001%", "--json")
+    record = strict(precbench("bench", "model.onnx", "rounded.onnx", *asked).out)
     (measurement,) = record["measurements"]
     (comparison,) = measurement["comparisons"]
     assert comparison["verdict"] == "inconclusive"
@@ -268,6 +359,37 @@ def test_the_papers_protocol_is_labelled_and_has_no_verdict(bench: Bench, precbe
     assert strict((tmp_path / "s.json").read_text())["protocol"] == "sequential"
     assert not (tmp_path / "s.parquet").exists()
     assert strict(precbench(*asked, "--force", "--json").out)["protocol"] == "sequential"
+
+
+def test_the_papers_protocol_needs_no_variant(precbench: Any, model: Path) -> None:
+    result = precbench("bench", "model.onnx", "--protocol", "sequential", "--batch", "500", "--json")
+    assert result.status == 0, result
+    assert list(strict(result.out)["measurements"][0]["passes"]) == ["base", "control"]
+
+
+@pytest.mark.parametrize("ended", ["interrupted", "killed by SIGKILL"])
+def test_the_papers_protocol_prints_and_saves_the_passes_that_were_finished(
+    precbench: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    words = reading_words({"arm": "base", "creation_ns": 1, "elapsed_ns": [1000] * 313})
+    left = Outcome(ended=ended, failure=None, records=[(Kind.READING, words)], result=None)
+    monkeypatch.setattr(sequential_module, "run_child", lambda *_arguments: left)
+    result = precbench("bench", "model.onnx", "--protocol", "sequential", "-o", "s.json")
+    assert result.status == (130 if ended == "interrupted" else 2)
+    assert result.out.startswith("PARTIAL: ")
+    assert "\nbase " in result.out
+    assert "Traceback" not in result.err
+    record = strict((tmp_path / "s.json").read_text())
+    assert record["complete"] is False
+    assert ended in record["ended"]
+    assert list(record["measurements"][0]["passes"]) == ["base"]
+
+
+def test_a_pass_that_the_budget_cut_is_said_to_be(precbench: Any, model: Path) -> None:
+    result = precbench("bench", "model.onnx", "--protocol", "sequential", "--batch", "1", "--budget", "0.005")
+    assert result.status == 0
+    assert "the budget cut each pass after" in result.out
+    assert "try: give --budget " in result.out
 
 
 def test_a_model_that_only_sometimes_runs_is_an_error_in_two_lines(precbench: Any, model: Path, tmp_path: Path) -> None:
@@ -353,11 +475,16 @@ def pair(precbench: Any, model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C in a terminal", "a signal to the command alone"])
-def test_ctrl_c_prints_and_saves_what_was_measured_marked_partial(pair: Path, whole_group: bool) -> None:
+def test_ctrl_c_prints_and_saves_what_was_measured_marked_partial(
+    pair: Path, whole_group: bool, number: signal.Signals
+) -> None:
     with started(pair, "--budget", "60s") as process:
         measuring(process, number=2)
-        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        if whole_group:
+            os.killpg(process.pid, number)  # impatience; and `timeout` does so
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "PARTIAL: interrupted" in out
@@ -372,6 +499,30 @@ def test_ctrl_c_prints_and_saves_what_was_measured_marked_partial(pair: Path, wh
     for told in processes:
         blocks = {row["block"] for row in rows if row["process"] == told["process"] and row["block"] >= 0}
         assert blocks == set(range(told["blocks"]))
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_papers_protocol_keeps_the_passes_that_were_finished(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 2048] x) => (float[n, 2048] y) <float[1] w = {0}> { y = MatMul (x, w) }"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.ones((2048, 2048), np.float32), "w"))
+    for name in ("model.onnx", "rounded.onnx"):
+        onnx.save(proto, tmp_path / name)
+    with started(tmp_path, "--protocol", "sequential", "--budget", "9s", "--batch", "1") as process:
+        deadline, journals = time.monotonic() + 60, list[Path]()
+        while not any(read_journal(path) for path in journals) and time.monotonic() < deadline:
+            lines = [child.cmdline() for child in psutil.Process(process.pid).children()]
+            journals = [Path(line[-2]).with_name("journal") for line in lines if len(line) > 2]
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert out.startswith("PARTIAL: interrupted")
+    record = strict((tmp_path / "r.json").read_text())
+    assert (record["complete"], record["ended"]) == (False, "interrupted")
+    assert "base" in record["measurements"][0]["passes"]
+    assert len(record["measurements"][0]["passes"]) < 3
 
 
 @pytest.mark.slow

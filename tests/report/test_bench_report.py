@@ -26,7 +26,7 @@ def record(bench_record: Make) -> dict[str, Any]:
 def printed(record: dict[str, Any], width: int = 80) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None, highlight=False, emoji=False)
-    show_benchmark(console, record, saved=Path("r.json"))
+    show_benchmark(console, record, saved=[Path("r.json"), Path("r.parquet")])
     return out.getvalue()
 
 
@@ -87,7 +87,8 @@ def profile(*nodes: dict[str, Any]) -> dict[str, Any]:
     differing = [one for one in nodes if one["differs"]]
     one = {
         "arm": "base.dp1", "base": "base", "gap_ns": interval(5000, 4000, 6000), "base_ns": 100_000,
-        "control": interval(-100.0), "accounted_ns": 4500.0, "nodes_that_differ": len(differing), "nodes": list(nodes),
+        "control": interval(-100.0), "accounted_ns": 4500.0, "accounted_share": 0.9,
+        "nodes_that_differ": len(differing), "nodes": list(nodes),
     }  # fmt: skip
     return {"replicates": 8, "comparisons": [one]}
 
@@ -97,9 +98,21 @@ def test_a_profile_names_the_nodes_that_account_for_the_gap(record: dict[str, An
     out = flat(printed(record))
     assert (
         "Profile of base.dp1 (8 processes): its nodes take +5.0 [+4.0, +6.0] µs a call more than the base's (+5.00 %); "
-        "the control's -0.1 µs. 1 nodes differ and account for +4.5 µs: Conv stem +4.5 [+0.0, +9000.0] µs."
+        "the control's -0.1 µs. 1 node(s) differ and account for 90 % of it, +4.5 µs: "
+        "Conv stem +4.5 [+0.0, +9000.0] µs."
     ) in out
     assert "head" not in out
+
+
+def test_the_share_of_no_gap_is_not_said(record: dict[str, Any]) -> None:
+    told = profile(node("stem", 4500), node("head", -4500))
+    told["comparisons"][0] |= {"accounted_share": None, "accounted_ns": 0.0}
+    record["measurements"][0]["profile"] = told
+    assert "2 node(s) differ and account for +0.0 µs: Conv" in flat(printed(record))
+
+
+def test_callable_from_is_said_to_be_of_the_ratio_observed(record: dict[str, Any]) -> None:
+    assert "a true effect of that size is called in about half of such runs" in flat(printed(record))
 
 
 def test_a_profile_without_a_difference_says_so_and_many_are_cut(record: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ def passes_of(clock, durations_ns, *, making_ns=0, **options):
         clock.calls.append(f"make {arm}")
         return clock.callable(arm, durations_ns[arm])
 
-    return measure_sequential(make, list(durations_ns), **{"calls": 3, "most_s": 1.0, **options}, clock=clock)
+    asked = {"calls": 3, "most_s": 1.0, **options}
+    return dict(measure_sequential(make, list(durations_ns), **asked, clock=clock))
 
 
 def test_one_model_after_the_other_each_made_when_its_turn_comes(clock):
@@ -34,3 +35,9 @@ def test_the_first_and_cold_call_counts_and_making_does_not(clock):
 def test_a_cut_in_the_first_pass_decides_how_many_calls_all_passes_have(clock, most_s, calls):
     passes = passes_of(clock, {"base": 100_000_000, "a": 900_000_000}, calls=10, most_s=most_s)
     assert [len(one.elapsed_ns) for one in passes.values()] == [calls, calls]
+
+
+def test_a_pass_is_told_as_soon_as_it_is_over(clock):
+    told = measure_sequential(lambda arm: clock.callable(arm, 10), ["base", "a"], calls=2, most_s=1.0, clock=clock)
+    assert next(told) == ("base", Pass(creation_ns=0, elapsed_ns=(10, 10)))
+    assert clock.calls == ["base", "base"]

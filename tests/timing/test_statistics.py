@@ -12,7 +12,7 @@ from scipy import stats
 from precbench.timing.samples import ProcessSamples
 from precbench.timing.schedule import ProcessPlan
 from precbench.timing.simulation import Machine, Noise
-from precbench.timing.statistics import BATCH, PROCESS, Estimate, estimate, latencies, ratio_of
+from precbench.timing.statistics import BATCH, PROCESS, Estimate, estimate, latencies, mean_estimate, ratio_of
 
 few = settings(max_examples=40, deadline=None)
 
@@ -265,3 +265,31 @@ def test_the_cold_start_is_the_median_over_processes_and_outliers_are_counted_pe
 def test_the_latency_of_an_arm_without_a_call_is_empty(process_of):
     found = latencies([process_of([], ended="killed by SIGKILL")])["base"]
     assert (found["calls"], found["median_ns"], found["first_run_ns"]) == (0, None, None)
+
+
+def disturbed(process_of, *, slow_calls=0.0, slow_processes=0.0, count=40):
+    """Processes in which the variant is like the base, but for a share of its calls or of its processes."""
+    generator, processes = np.random.default_rng(3), []
+    for replicate in range(count):
+        factor = 2.0 if generator.random() < slow_processes else 1.0
+        base = 1000 * np.exp(generator.normal(0, 0.01, 50))
+        variant = 1000 * np.exp(generator.normal(0, 0.01, 50)) * factor
+        variant[generator.random(50) < slow_calls] *= 1.5
+        rows = np.stack([base, variant], axis=1).astype(int).tolist()
+        processes.append(process_of(rows, replicate=replicate))
+    return processes
+
+
+def test_the_mean_ratio_has_the_slow_calls_in_it_that_the_usual_call_has_not(process_of):
+    processes = disturbed(process_of, slow_calls=0.2)
+    usual, mean = (f(processes, arm="variant", base="base") for f in (estimate, mean_estimate))
+    assert np.exp(usual.mean) == pytest.approx(1.0, abs=0.01)
+    assert np.exp(mean.mean) == pytest.approx(1.1, abs=0.02)
+
+
+def test_the_mean_ratio_has_the_slow_processes_in_it(process_of):
+    processes = disturbed(process_of, slow_processes=0.1)
+    usual, mean = (f(processes, arm="variant", base="base") for f in (estimate, mean_estimate))
+    assert np.exp(usual.mean) == pytest.approx(1.0, abs=0.01)
+    assert mean.mean > 0.03
+    assert mean.trimmed == 0

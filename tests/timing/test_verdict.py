@@ -119,6 +119,32 @@ def test_one_process_is_never_called_equivalent_since_it_has_not_seen_how_proces
     assert finding.widening is None
 
 
+def test_an_equal_usual_call_is_not_called_equivalent_where_the_mean_time_is_shown_to_differ():
+    arm, control = of(0.0005, 0.0004), of(0.0, 0.0004)
+    comparison = Comparison(arm="a", base="base", control="control")
+    verdicts = {
+        mean.mean: judge([(comparison, arm, control)], means=[mean], margin=0.01, p=0.05)[0]
+        for mean in (of(0.0, 0.002), of(0.09, 0.01), of(-0.09, 0.01), of(0.02, 0.02), of(0.008, 0.001))
+    }
+    assert {mean: finding.verdict for mean, finding in verdicts.items()} == {
+        0.0: EQUIVALENT, 0.09: INCONCLUSIVE, -0.09: INCONCLUSIVE, 0.02: EQUIVALENT, 0.008: EQUIVALENT
+    }  # fmt: skip
+    assert verdicts[0.09].reason.startswith("the usual call lies within the margin of 1 %, the mean time does not")
+    assert verdicts[0.09].mean_ratio.point == pytest.approx(exp(0.09))
+
+
+def test_a_verdict_that_only_the_correction_for_several_comparisons_denies_says_so():
+    one, nine = judged((of(0.0066, 0.0016), of(0.0, 0.0002))), judged(*[(of(0.0066, 0.0016), of(0.0, 0.0002))] * 9)
+    assert one[0].verdict is EQUIVALENT or one[0].verdict is SLOWER
+    assert nine[0].verdict is SLOWER or "for the 9 of this call (Holm)" in nine[0].reason
+
+
+def test_with_one_process_an_effect_has_to_reach_further_the_more_are_compared():
+    arm, control = of(0.05, 1e-6, unit=BATCH), of(0.002, 1e-6, unit=BATCH)
+    assert judged((arm, control))[0].verdict is SLOWER
+    assert {finding.verdict for finding in judged(*[(arm, control)] * 9)} == {INCONCLUSIVE}
+
+
 @few
 @given(pairs, levels)
 def test_swapping_base_and_arm_mirrors_faster_and_slower(compared, p):

@@ -25,6 +25,10 @@ class UsageError(PrecbenchError):
     """An argument or an option has a value that cannot be used."""
 
 
+class NoTimeError(UsageError):
+    """A time budget has no room for what was asked."""
+
+
 class ModelError(PrecbenchError):
     """A model file cannot be read, is damaged, or cannot be used for what was asked."""
 

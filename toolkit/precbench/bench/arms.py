@@ -74,6 +74,13 @@ def line_up(base: Path, variants: Sequence[Path], *, denormals_off: bool = False
     return Line(arms=arms, groups=tuple(groups), comparisons=tuple(comparisons))
 
 
+def line_up_passes(base: Path, variants: Sequence[Path]) -> Line:
+    """Return the base, the base again as control, and the variants if there are any: one pass each, one process."""
+    if variants:
+        return line_up(base, variants)
+    return Line(arms={BASE: Arm(model=base), CONTROL: Arm(model=base)}, groups=((BASE, CONTROL),), comparisons=())
+
+
 def arm_names(variants: Sequence[Path]) -> list[str]:
     """Return file stems where they tell the variants apart, else whole paths, else numbered paths."""
     for names in ([path.stem for path in variants], [str(path) for path in variants]):

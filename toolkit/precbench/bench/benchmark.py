@@ -1,15 +1,12 @@
 """Time variants against their base on ONNX Runtime: gate, measure in fresh processes, judge, record."""
 
-import datetime
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import precbench
 from precbench.bench.arms import Line, line_up
 from precbench.bench.caveats import (
     Caveat,
@@ -22,9 +19,10 @@ from precbench.bench.caveats import (
 from precbench.bench.gate import Gate, pass_gate
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.profile import profile
+from precbench.bench.record_head import COMPLETE, record_head, watch_machine
 from precbench.errors import PrecbenchError
 from precbench.progress import SILENT, Progress
-from precbench.runtime import SessionSettings, cpu_times_now, environment, own_cpu_s, used_by_others
+from precbench.runtime import SessionSettings
 from precbench.runtime.clocks import TimedClock
 from precbench.timing.engine import Design, Measurement, measure_processes, replay
 from precbench.timing.processes import ProcessRunner
@@ -32,9 +30,7 @@ from precbench.timing.samples import INTERRUPTED, ProcessSamples
 from precbench.timing.schedule import ProcessPlan
 from precbench.timing.statistics import latencies
 
-SCHEMA_VERSION = 2
 PROTOCOL = "blocks"
-COMPLETE = "complete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +61,20 @@ class TimingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition:
+    """What to repeat at one batch size, in place of a budget.
+
+    Args:
+        plans: of the processes, in order.
+        family: comparisons in the whole recorded call, that its verdicts were corrected for. Where it was interrupted,
+            these are more than those that there is a plan of.
+    """
+
+    plans: tuple[ProcessPlan, ...]
+    family: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
     """What was measured at one batch size.
 
@@ -89,6 +99,7 @@ class BatchResult:
             "ended": measured.ended,
             "elapsed_s": measured.elapsed_s,
             "looks": list(measured.looks),
+            "family": measured.design.family,
             "plan": measured.plan_json(),
             "processes": [_process_json(samples) for samples in measured.processes],
             "arms": {name: _arm_json(arm, self.inputs.batch) for name, arm in latencies(measured.processes).items()},
@@ -133,27 +144,20 @@ class Benchmark:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record, without samples. Strict JSON."""
+        head = record_head(
+            base=self.base,
+            variants=self.variants,
+            line=self.line,
+            gate=self.gate,
+            settings=self.settings,
+            options=asdict(self.options),
+            protocol=PROTOCOL,
+            ended=self.ended,
+            environment=self.environment,
+        )
         return {
-            "schema_version": SCHEMA_VERSION,
-            "command": "bench",
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "precbench": precbench.__version__,
-            "complete": self.complete,
-            "ended": self.ended,
-            "protocol": PROTOCOL,
-            "settings": asdict(self.options),
-            "asked": {
-                "base": str(self.base),
-                "variants": [str(path) for path in self.variants],
-                "session": self.settings.to_json(),
-            },
-            "models": {
-                name: {**self.gate.models[arm.model].to_json(), "denormals_as_zero": arm.denormals_as_zero}
-                for name, arm in self.line.arms.items()
-            },
+            **head,
             "measurements": [result.to_json() for result in self.batches],
-            "session": dict(self.gate.session),
-            "environment": dict(self.environment),
             "warnings": [caveat.to_json() for caveat in self.caveats],
         }
 
@@ -165,13 +169,14 @@ def benchmark(
     settings: SessionSettings,
     inputs: Sequence[BatchInputs],
     options: TimingOptions,
-    plans: Sequence[Sequence[ProcessPlan]] | None = None,
+    repetitions: Sequence[Repetition] | None = None,
+    keep: Callable[[Benchmark], None] | None = None,
     progress: Progress = SILENT,
 ) -> Benchmark:
     """Time each variant against the base, at each batch size.
 
     Everything that is timed runs in fresh processes; this one passes the gate, waits and judges. What was measured
-    before Ctrl-C or a failure is returned, marked as partial.
+    before Ctrl-C or any error, a bug too, is returned, marked as partial and with the error.
 
     Args:
         base: the model in the denominator.
@@ -179,7 +184,9 @@ def benchmark(
         settings: of every session.
         inputs: one value per batch size.
         options: how to time.
-        plans: per batch size what to repeat, in place of a budget.
+        repetitions: per batch size what to repeat, in place of a budget.
+        keep: given what there is after each batch size but the last, marked as partial: so that whoever is killed
+            afterwards loses no more than the batch size that it was at.
 
     Raises:
         UsageError: there is nothing to compare, or no time for a block.
@@ -190,62 +197,81 @@ def benchmark(
         base, [arm.model for arm in line.arms.values()], settings, [i.feeds for i in inputs], options.clock
     )
     request = request_for(line, replace(settings, provider=gate.provider), options.clock)
-    measures = _measures(_design(line, options, len(inputs)), len(inputs), plans, progress)
-    batches, ended = list[BatchResult](), COMPLETE
-    failure: Exception | None = None
-    with _watched_machine() as machine:
-        for number, some in enumerate(inputs):
-            try:
-                result = _measure_batch(line, request, some, measures[number], options=options, progress=progress)
-            except (KeyboardInterrupt, PrecbenchError) as error:  # nothing was measured at this size
-                if not batches:
-                    raise
-                ended, failure = _early_end(error)
-                break
-            batches.append(result)
-            if result.ended != COMPLETE:
-                ended, failure = result.ended, result.failure
-                break
-    found, load = machine()
-    return Benchmark(
-        base=base,
-        variants=tuple(variants),
-        line=line,
-        settings=settings,
-        options=options,
-        gate=gate,
-        batches=tuple(batches),
-        environment=found,
-        caveats=(
+    designs = _designs(line, options, len(inputs), repetitions)
+    look = watch_machine()
+
+    def made(batches: Sequence[BatchResult], ended: str, failure: Exception | None) -> Benchmark:
+        found, load = look()
+        caveats = (
             *about_the_models(line, gate),
             *about_the_session(gate.session),
             *about_the_machine(found, load, settings.intra_op_threads),
-        ),
-        ended=ended,
-        failure=failure,
-    )
+        )
+        return Benchmark(
+            base=base,
+            variants=tuple(variants),
+            line=line,
+            settings=settings,
+            options=options,
+            gate=gate,
+            batches=tuple(batches),
+            environment=found,
+            caveats=caveats,
+            ended=ended,
+            failure=failure,
+        )
+
+    batches, ended = list[BatchResult](), COMPLETE
+    failure: Exception | None = None
+    for number, some in enumerate(inputs):
+        plans = None if repetitions is None else repetitions[number].plans
+        measure = partial(_measure, designs[number], plans, progress)
+        try:
+            if keep is not None and batches:
+                keep(made(batches, f"batch size {number} of {len(inputs)} done", None))
+            result = _measure_batch(line, request, some, measure, options=options, progress=progress)
+        except (KeyboardInterrupt, Exception) as error:  # nothing was measured at this size; what was before it stands
+            if not batches:
+                raise
+            ended, failure = early_end(error)
+            break
+        batches.append(result)
+        if result.ended != COMPLETE:
+            ended, failure = result.ended, result.failure
+            break
+    try:
+        return made(batches, ended, failure)
+    except KeyboardInterrupt:  # while it looked at the machine; all is measured
+        return made(batches, ended, failure)
 
 
-def _early_end(error: KeyboardInterrupt | PrecbenchError) -> tuple[str, PrecbenchError | None]:
-    if isinstance(error, PrecbenchError):
-        return f"failed: {error.problem}", error
-    return INTERRUPTED, None
+def early_end(error: KeyboardInterrupt | Exception) -> tuple[str, Exception | None]:
+    """Return how a record that an error ended early says so, and the error; Ctrl-C is none."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, None
+    problem = error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}, see its traceback"
+    return f"failed: {problem}", error
 
 
-def _measures(
-    design: Design, batches: int, plans: Sequence[Sequence[ProcessPlan]] | None, progress: Progress
-) -> list[Callable[[ProcessRunner], Measurement]]:
-    """Per batch size: measure by a budget, or repeat given plans."""
+def _measure(
+    design: Design, plans: Sequence[ProcessPlan] | None, progress: Progress, runner: ProcessRunner
+) -> Measurement:
+    """Measure by a budget, or repeat given plans."""
     if plans is None:
-        return [lambda runner: measure_processes(design, runner, progress=progress)] * batches
-    return [partial(_replayed, design, some, progress) for some in plans]
-
-
-def _replayed(design: Design, plans: Sequence[ProcessPlan], progress: Progress, runner: ProcessRunner) -> Measurement:
+        return measure_processes(design, runner, progress=progress)
     return replay(design, plans, runner, progress=progress)
 
 
-def _design(line: Line, options: TimingOptions, batches: int) -> Design:
+def _designs(
+    line: Line, options: TimingOptions, batches: int, repetitions: Sequence[Repetition] | None
+) -> list[Design]:
+    """One per batch size."""
+    if repetitions is None:
+        return [_design(line, options, batches, len(line.comparisons) * batches)] * batches
+    return [_design(line, options, batches, repetition.family) for repetition in repetitions]
+
+
+def _design(line: Line, options: TimingOptions, batches: int, family: int) -> Design:
     return Design(
         groups=line.groups,
         comparisons=line.comparisons,
@@ -255,7 +281,7 @@ def _design(line: Line, options: TimingOptions, batches: int) -> Design:
         margin=options.margin,
         level=options.level,
         seed=options.seed,
-        family=len(line.comparisons) * batches,
+        family=family,
     )
 
 
@@ -286,8 +312,8 @@ def _measure_batch(
             if options.profile:
                 try:  # what was measured stands, whatever becomes of its profile
                     accounts = profile(line, asked, seed=options.seed, progress=progress)
-                except (KeyboardInterrupt, PrecbenchError) as error:
-                    ended, failure = _early_end(error)
+                except (KeyboardInterrupt, Exception) as error:
+                    ended, failure = early_end(error)
     caveats = about_the_measurement(measurement)
     if options.profile and measurement.complete:
         caveats += about_the_profile(measurement, accounts)
@@ -299,18 +325,6 @@ def _measure_batch(
         ended=ended,
         failure=failure,
     )
-
-
-@contextmanager
-def _watched_machine() -> Iterator[Callable[[], tuple[dict[str, Any], Any]]]:
-    """Look at the machine before and after; the value yielded tells, afterwards, what it was and what others used."""
-    before, own_s, first = cpu_times_now(), own_cpu_s(), environment()
-    told: list[tuple[dict[str, Any], Any]] = []
-    yield lambda: told[0]
-    load = used_by_others(before, cpu_times_now(), own_cpu_s() - own_s)
-    last = environment()["load_average"]
-    about_load = {"load_before": first.pop("load_average"), "load_after": last, **load.to_json()}
-    told.append(({**first, **about_load}, load))
 
 
 def _process_json(samples: ProcessSamples) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from precbench.bench.gate import Gate
 from precbench.runtime.load import Load
 from precbench.timing.engine import BUDGET_SPENT, Measurement
 from precbench.timing.samples import DONE, INTERRUPTED, ProcessSamples
-from precbench.timing.statistics import BATCH
+from precbench.timing.statistics import BATCH, process_log_ratios
 from precbench.timing.verdict import Finding, Verdict
 
 BUSY_CORES, BUSY_STEAL = 0.2, 0.02
 _UNSTEADY_SHARE = 0.2
 _DRIFT = 0.02
+_FAR, _FAR_DEVIATIONS = 0.05, 6.0  # of a process's log ratio from the median one
 _SHORT_NS = 20_000
+_ACCOUNTED_SHARE = 0.5
 _THROTTLED = frozenset(
     {"sw_power_cap", "hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"}
 )
@@ -118,7 +121,8 @@ def about_the_session(session: Mapping[str, Any]) -> list[Caveat]:
 
 def about_the_measurement(measurement: Measurement) -> list[Caveat]:
     """Say what the samples show of their own quality."""
-    return [*_processes(measurement), *_steadiness(measurement), *_findings(measurement), *_throttling(measurement)]
+    parts = (_processes, _steadiness, _odd_processes, _findings, _throttling)
+    return [caveat for part in parts for caveat in part(measurement)]
 
 
 def _processes(measurement: Measurement) -> Iterator[Caveat]:
@@ -179,6 +183,22 @@ def _drift(samples: ProcessSamples) -> float:
     return float(np.median(times[-third:]) - np.median(times[:third]))
 
 
+def _odd_processes(measurement: Measurement) -> Iterator[Caveat]:
+    """Name arms of which a few processes are far off: the ratio is of the usual process, and leaves them out."""
+    for finding in measurement.findings:
+        compared = finding.comparison
+        logs = process_log_ratios(measurement.processes, arm=compared.arm, base=compared.base)
+        off = np.abs(logs - np.median(logs)) if len(logs) else logs
+        far = off > max(_FAR_DEVIATIONS * 1.4826 * float(np.median(off)), _FAR) if len(logs) else off > 0
+        if far.any():
+            furthest = logs[np.argmax(off)]
+            yield Caveat(
+                problem=f"{compared.arm} was far off its usual ratio in {int(far.sum())} of {len(logs)} processes, "
+                f"furthest {exp(furthest):.2f}: the ratio given is that of the usual process",
+                remedy="look at these processes in the samples; if they come back in another run, they are the model's",
+            )
+
+
 def _findings(measurement: Measurement) -> Iterator[Caveat]:
     controls = {(f.comparison.base, f.control.point): f for f in measurement.findings}
     for finding in controls.values():
@@ -197,15 +217,44 @@ def _findings(measurement: Measurement) -> Iterator[Caveat]:
     unresolved = [f for f in measurement.findings if f.widening is not None]
     if unresolved:
         yield _unresolved(max(unresolved, key=lambda f: f.widening or 0), measurement)
+    yield from _too_wide(measurement)
 
 
 def _unresolved(finding: Finding, measurement: Measurement) -> Caveat:
-    needed_s = measurement.elapsed_s * (finding.widening or 1)
     margin = f"{100 * measurement.design.margin:g} %"
     return Caveat(
         problem=f"this run could not resolve a margin of {margin} for {finding.comparison.arm}",
-        remedy=f"give --budget {_duration(needed_s)} (as noise is now), or a wider --margin",
+        remedy=f"{_longer(measurement, finding.widening or 1)}, or a wider --margin",
     )
+
+
+def _too_wide(measurement: Measurement) -> Iterator[Caveat]:
+    target, widths = measurement.design.target_width, _widths(measurement)
+    if target is None or not widths:
+        return
+    widest = max(widths, key=lambda arm: widths[arm])
+    if widths[widest] > target:
+        yield Caveat(
+            problem=f"a width of {100 * target:g} % was asked for and {100 * widths[widest]:.2f} % reached: "
+            f"the interval of {widest} is the widest",
+            remedy=f"{_longer(measurement, (widths[widest] / target) ** 2)}, or a wider --target-width",
+        )
+
+
+def _widths(measurement: Measurement) -> dict[str, float]:
+    """Per arm, controls too, how wide its interval is; those without one are left out."""
+    ratios = {f.comparison.control: f.control for f in measurement.findings}
+    ratios |= {f.comparison.arm: f.ratio for f in measurement.findings}
+    return {arm: r.high - r.low for arm, r in ratios.items() if r.low is not None and r.high is not None}
+
+
+def _longer(measurement: Measurement, factor: float) -> str:
+    """What to give for `factor` times the measurement, as noise is now."""
+    design = measurement.design
+    if design.processes is not None:  # processes differ more than blocks: a longer look at the same few tells little
+        return "leave --processes out, or give more"
+    batches = (design.family or len(design.comparisons)) / len(design.comparisons)  # they share the budget
+    return f"give --budget {_duration(batches * measurement.elapsed_s * factor)} (as noise is now)"
 
 
 def _duration(seconds: float) -> str:
@@ -225,21 +274,29 @@ def _throttling(measurement: Measurement) -> Iterator[Caveat]:
 
 
 def about_the_profile(measurement: Measurement, accounts: Mapping[str, Any] | None) -> list[Caveat]:
-    """Flag a gap that no node accounts for, and a profile that there is not."""
+    """Flag a gap of which nodes account for less than half, and a profile that there is not."""
     if accounts is None:
         return [Caveat(problem="there is no profile: it was not finished", remedy="measure again with --profile")]
     by_arm = {one["arm"]: one for one in accounts["comparisons"]}
+    found = [(f, _unaccounted(by_arm[f.comparison.arm], f.verdict)) for f in measurement.findings]
     return [
         Caveat(
-            problem=f"{finding.comparison.arm} is {finding.verdict}, and no node's time accounts for it",
+            problem=f"{finding.comparison.arm} is {finding.verdict}, and {words}",
             remedy="do not believe it yet: look for it outside of the nodes (copies, allocation), or in the machine",
         )
-        for finding in measurement.findings
-        if finding.verdict in (Verdict.FASTER, Verdict.SLOWER)
-        and not _accounts_for(by_arm[finding.comparison.arm], finding.verdict)
+        for finding, words in found
+        if words is not None
     ]
 
 
-def _accounts_for(account: Mapping[str, Any], verdict: Verdict) -> bool:
-    """Whether the nodes that differ do so in the verdict's direction, all in all."""
-    return bool(account["accounted_ns"] < 0 if verdict is Verdict.FASTER else account["accounted_ns"] > 0)
+def _unaccounted(account: Mapping[str, Any], verdict: Verdict) -> str | None:
+    """In words, how little of a gap the nodes that differ account for; None where there is no gap, or it is enough."""
+    if verdict not in (Verdict.FASTER, Verdict.SLOWER):
+        return None
+    accounted, share = account["accounted_ns"], account["accounted_share"]
+    if share is None or not (accounted < 0 if verdict is Verdict.FASTER else accounted > 0):
+        return "no node's time accounts for it"
+    if share >= _ACCOUNTED_SHARE:
+        return None
+    figure = f"{100 * share:.0f}" if abs(share) >= 0.01 else f"{100 * share:.1g}"
+    return f"the nodes that differ account for {figure} % of its gap"

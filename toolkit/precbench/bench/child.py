@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from precbench.runtime.clocks import timed_clock
+from precbench.runtime.providers import import_onnxruntime, preload_cuda
 from precbench.runtime.session import open_session
 from precbench.runtime.settings import SessionSettings
 from precbench.runtime.telemetry import open_gpu_telemetry
@@ -17,9 +18,15 @@ from precbench.timing.schedule import ProcessPlan
 
 
 def prepare(request: Any, plan: ProcessPlan) -> Prepared:
-    """Return how to make an arm's timed call, and what to read of the GPU after each block."""
+    """Return how to make an arm's timed call, and what to read of the GPU after each block.
+
+    ONNX Runtime and its libraries are loaded here, so that no session's creation has that in it.
+    """
     del plan
+    import_onnxruntime()
     settings, clock = SessionSettings(**request["settings"]), timed_clock(request["clock"])
+    if settings.provider != "cpu":
+        preload_cuda()
     with np.load(request["feeds"], allow_pickle=False) as archive:
         feeds = {name: archive[name] for name in archive.files}
 

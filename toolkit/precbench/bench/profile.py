@@ -17,6 +17,7 @@ from precbench.timing.schedule import ProcessPlan
 REPLICATES = 8
 MOST_NODES = 10
 _LEVEL = 0.95
+_ORDER_STREAM = 4  # of the seed; the engine draws from 0 to 3
 
 Key = tuple[str, str]
 Times = Mapping[str, Mapping[Key, float]]
@@ -52,30 +53,32 @@ def profile(line: Line, request: Mapping[str, Any], *, seed: int, progress: Prog
             f"no profile: all of its {REPLICATES} processes were killed", "free memory, or use a smaller --batch"
         )
     accounts = [
-        account(replicates, c.arm, c.base, c.control)
+        account(replicates, c.arm, c.base, c.control, comparisons=len(line.comparisons))
         | {"control": account(replicates, c.control, c.base, c.control)["gap_ns"]}
         for c in line.comparisons
     ]
     return {"replicates": len(replicates), "comparisons": accounts}
 
 
-def account(replicates: Sequence[Times], arm: str, base: str, control: str) -> dict[str, Any]:
+def account(replicates: Sequence[Times], arm: str, base: str, control: str, *, comparisons: int = 1) -> dict[str, Any]:
     """Say which nodes' times differ between two arms.
 
     A node differs if the t interval of its difference over the replicates, at a level corrected for the number of
-    nodes (Bonferroni), lies beyond what the same node of the control differs from the base by. Nodes
-    are matched by name and type; one that only one side has counts as 0 on the other.
+    nodes in all comparisons (Bonferroni), lies beyond what the same node of the control differs from the base by.
+    Nodes are matched by name and type; one that only one side has counts as 0 on the other.
 
     Args:
         replicates: at least one; with fewer than two nothing differs.
         arm: in the comparison.
         base: likewise.
         control: an arm that is the same as the base.
+        comparisons: how many are made in all, this one included; at least 1.
 
     Returns:
-        Keys arm, base, gap_ns (sum over all nodes, with low and high), accounted_ns (over those that differ), nodes
-        that differ, and the largest of the others, at most ten in all: name, op_type, base_ns, arm_ns, difference_ns,
-        low_ns, high_ns, differs.
+        Keys arm, base, gap_ns (sum over all nodes, with low and high), base_ns, accounted_ns (over those that differ),
+        accounted_share (of the gap, negative where they differ the other way; None where there is no gap),
+        nodes_that_differ (how many), nodes: these and the largest of the others, at most ten in all, each with name,
+        op_type, base_ns, arm_ns, difference_ns (with low and high), differs.
     """
     keys = list(dict.fromkeys(key for times in replicates for side in (base, arm) for key in times.get(side, {})))
     table = {
@@ -83,18 +86,19 @@ def account(replicates: Sequence[Times], arm: str, base: str, control: str) -> d
         for side in (base, arm, control)
     }
     differences, noise = table[arm] - table[base], table[control] - table[base]
-    half = _half_widths(differences, (1 - _LEVEL) / max(1, len(keys)))
+    half = _half_widths(differences, (1 - _LEVEL) / max(1, len(keys) * comparisons))
     mean = differences.mean(axis=0)
     differs = np.abs(mean) - half > np.abs(noise.mean(axis=0)) + _half_widths(noise, 1 - _LEVEL)
     order = sorted(range(len(keys)), key=lambda i: (not differs[i], -abs(mean[i])))[:MOST_NODES]
-    gap = differences.sum(axis=1)
+    gap, accounted = differences.sum(axis=1), float(mean[differs].sum())
     gap_half = float(_half_widths(gap[:, None], 1 - _LEVEL)[0])
     return {
         "arm": arm,
         "base": base,
         "gap_ns": _interval(float(gap.mean()), gap_half),
         "base_ns": float(table[base].sum(axis=1).mean()),
-        "accounted_ns": float(mean[differs].sum()),
+        "accounted_ns": accounted,
+        "accounted_share": accounted / float(gap.mean()) if gap.mean() else None,
         "nodes_that_differ": int(differs.sum()),
         "nodes": [
             {
@@ -125,10 +129,12 @@ def _interval(point: float, half: float) -> dict[str, float | None]:
 
 
 def _profile_once(line: Line, request: Mapping[str, Any], number: int, seed: int) -> Times | None:
-    """One process per group; None where one of them was killed."""
+    """One process per group, the groups in a drawn order; None where one of them was killed."""
     times: dict[str, Mapping[Key, float]] = {}
-    for place, group in enumerate(line.groups):
-        plan = ProcessPlan(replicate=number, process=number * len(line.groups) + place, arms=group, seed=seed)
+    order = np.random.default_rng([seed, number, _ORDER_STREAM]).permutation(len(line.groups)).tolist()
+    for place, index in enumerate(order):
+        process = number * len(order) + place
+        plan = ProcessPlan(replicate=number, process=process, arms=line.groups[index], seed=seed)
         outcome = run_child("precbench.bench.profile_child", {"plan": plan.to_json(), "request": request})
         if outcome.failure is not None:
             raise outcome.failure

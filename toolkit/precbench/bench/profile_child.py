@@ -56,7 +56,6 @@ def _usual(node: NodeTime) -> dict[str, Any]:
     return {
         "name": node.name,
         "op_type": node.op_type,
-        "provider": node.provider,
         "usual_ns": float(calls[quarter : len(calls) - quarter].mean()),
     }
 

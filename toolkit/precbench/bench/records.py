@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from precbench.errors import DataError
 
 SCHEMA_VERSION = 2
-"""Of the records that are read."""
+"""Of the records that are written and read."""
 
 MAX_FILE_BYTES = 64 << 20
 _MOST_NESTED = 32

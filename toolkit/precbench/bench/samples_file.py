@@ -9,6 +9,7 @@ import numpy as np
 from precbench.files import write_atomically
 from precbench.timing.samples import ProcessSamples, table
 
+_NUMBERS = ("batch", "replicate", "process", "block", "position", "call")
 _READINGS = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "power_w", "throttle_reasons")
 
 
@@ -21,7 +22,8 @@ def write_samples(path: Path, measurements: Sequence[tuple[int | None, Sequence[
     """Write one row per call, in the order the calls were made: raw, in integer nanoseconds.
 
     Columns: batch, replicate, process, block, position, call, arm, use, started_ns, elapsed_ns, outlier (see
-    `timing.samples.table`); on an NVIDIA GPU whose telemetry can be read, what was read after the call's block.
+    `timing.samples.table`); on an NVIDIA GPU whose telemetry can be read, what was read after the call's block. Each
+    process is a row group, and no more than one of them is a table in memory.
 
     Args:
         path: of the file.
@@ -30,16 +32,40 @@ def write_samples(path: Path, measurements: Sequence[tuple[int | None, Sequence[
     Raises:
         OutputError: it cannot be written.
     """
+    write_atomically(path, lambda temporary: _write(temporary, measurements))
+
+
+def _write(path: Path, measurements: Sequence[tuple[int | None, Sequence[ProcessSamples]]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
-    was_read = any(samples.readings for _, processes in measurements for samples in processes)
-    parts = [_columns(batch, processes, was_read=was_read) for batch, processes in measurements if processes]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    arrays = {name: _encoded(pa, values) for name, values in columns.items()}
-    write_atomically(
-        path, lambda temporary: pyarrow.parquet.write_table(pa.table(arrays), temporary, compression="zstd")
-    )
+    schema = _schema(pa, was_read=any(samples.readings for _, processes in measurements for samples in processes))
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch, processes in measurements:
+            for samples in processes:
+                rows = _rows(pa, schema, batch, samples)
+                if len(rows):
+                    writer.write_table(rows, row_group_size=len(rows))
+
+
+def _schema(pa: Any, *, was_read: bool) -> Any:
+    word, number = pa.dictionary(pa.int32(), pa.string()), pa.int64()
+    types = dict.fromkeys(_NUMBERS, pa.int32())
+    types |= {"arm": word, "use": word, "started_ns": number, "elapsed_ns": number, "outlier": word}
+    if was_read:
+        types |= dict(zip(_READINGS, (number, number, number, pa.float64(), word), strict=True))
+    return pa.schema(types.items())
+
+
+def _rows(pa: Any, schema: Any, batch: int | None, samples: ProcessSamples) -> Any:
+    columns: dict[str, Any] = dict(table([samples]))
+    size = len(columns["block"])
+    columns["batch"] = np.full(size, -1 if batch is None else batch, dtype=np.int32)
+    columns["replicate"] = np.full(size, samples.plan.replicate, dtype=np.int32)
+    columns = {name: _encoded(pa, values) for name, values in columns.items()}
+    if _READINGS[0] in schema.names:
+        columns |= _readings(pa, schema, samples, columns["block"])
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def _encoded(pa: Any, values: Any) -> Any:
@@ -47,27 +73,17 @@ def _encoded(pa: Any, values: Any) -> Any:
     return array.dictionary_encode() if pa.types.is_string(array.type) else array
 
 
-def _columns(batch: int | None, processes: Sequence[ProcessSamples], *, was_read: bool) -> Mapping[str, Any]:
-    columns = dict(table(processes))
-    size = len(columns["process"])
-    replicates = {samples.plan.process: samples.plan.replicate for samples in processes}
-    return {
-        "batch": np.full(size, -1 if batch is None else batch, dtype=np.int32),
-        "replicate": np.array([replicates[number] for number in columns["process"].tolist()], dtype=np.int32),
-        **columns,
-        **(_readings(columns, processes) if was_read else {}),
-    }
+def _readings(pa: Any, schema: Any, samples: ProcessSamples, blocks: Any) -> Mapping[str, Any]:
+    """One value per row, null outside of blocks and where none was read."""
+    places = blocks.to_numpy()
+    is_read = (places >= 0) & (places < len(samples.readings))
+    index = pa.array(places, mask=~is_read)
+    return {name: _read(pa, schema.field(name).type, name, samples).take(index) for name in _READINGS}
 
 
-def _readings(columns: Mapping[str, Any], processes: Sequence[ProcessSamples]) -> Mapping[str, Any]:
-    """One value per row, None outside of blocks."""
-    read = {
-        (samples.plan.process, block): reading
-        for samples in processes
-        for block, reading in enumerate(samples.readings)
-    }
-    rows = [read.get(key, {}) for key in zip(columns["process"].tolist(), columns["block"].tolist(), strict=True)]
-    return {name: np.array([_plain(row.get(name)) for row in rows], dtype=object) for name in _READINGS}
+def _read(pa: Any, kind: Any, name: str, samples: ProcessSamples) -> Any:
+    values = [_plain(reading.get(name)) for reading in samples.readings]
+    return pa.array(values, pa.string()).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(values, kind)
 
 
 def _plain(value: Any) -> Any:

@@ -1,26 +1,124 @@
 """The paper's protocol on the same sessions, so that one can see what it makes of two identical models."""
 
-import datetime
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import precbench
-from precbench.bench.arms import line_up
-from precbench.bench.benchmark import SCHEMA_VERSION, TimingOptions, request_for
-from precbench.bench.gate import pass_gate
+from precbench.bench.arms import BASE, Line, line_up_passes
+from precbench.bench.benchmark import TimingOptions, early_end, request_for
+from precbench.bench.caveats import Caveat, about_the_machine, about_the_models, about_the_session
+from precbench.bench.gate import Gate, pass_gate
 from precbench.bench.inputs import BatchInputs
+from precbench.bench.record_head import COMPLETE, record_head, watch_machine
 from precbench.errors import ModelError
-from precbench.runtime import SessionSettings, environment
-from precbench.timing.processes import run_child
-from precbench.timing.samples import DONE
+from precbench.runtime import SessionSettings
+from precbench.timing.journal import Kind, words_reading
+from precbench.timing.processes import Outcome, run_child
+from precbench.timing.samples import DONE, INTERRUPTED
 from precbench.timing.schedule import ProcessPlan
 
 PROTOCOL = "sequential"
 IMAGES = 10_000
 """Of a pass: the paper's number."""
+_SPARE = 1.2  # times the time of a pass that the budget named in a warning has room for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPasses:
+    """The passes at one batch size, those that were finished.
+
+    Args:
+        asked: calls of a pass that is not cut.
+        creation_ns: per arm the time of making its session.
+        elapsed_ns: per arm each call, in order; the base first.
+        budget_needed_s: of the whole command, for passes that are not cut; None where they were not.
+    """
+
+    inputs: BatchInputs
+    asked: int
+    creation_ns: Mapping[str, int]
+    elapsed_ns: Mapping[str, Sequence[int]]
+    budget_needed_s: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every call, and what the paper's way makes of them."""
+        return {
+            "batch": self.inputs.batch,
+            "inputs": dict(self.inputs.recipe),
+            "calls_asked": self.asked,
+            "cut": self.budget_needed_s is not None,
+            "passes": {arm: self._pass(arm) for arm in self.elapsed_ns},
+            "warnings": [] if self.budget_needed_s is None else [self._about_the_cut(self.budget_needed_s).to_json()],
+        }
+
+    def _pass(self, arm: str) -> dict[str, Any]:
+        elapsed = self.elapsed_ns[arm]
+        return {
+            "calls": len(elapsed),
+            "total_ns": sum(elapsed),
+            "first_ns": elapsed[0],
+            "creation_ns": self.creation_ns[arm],
+            "total_over_base": sum(elapsed) / sum(self.elapsed_ns[BASE]),
+            "elapsed_ns": list(elapsed),
+        }
+
+    def _about_the_cut(self, needed_s: float) -> Caveat:
+        return Caveat(
+            problem=f"batch {self.inputs.batch or '?'}: the budget cut each pass after {len(self.elapsed_ns[BASE]):,} "
+            f"of {self.asked:,} calls: the cold first call weighs more in it than in the paper's {IMAGES:,} samples",
+            remedy=f"give --budget {math.ceil(needed_s)}s, which has room for whole passes",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequentialBenchmark:
+    """What the paper's protocol gave, or what there is of it.
+
+    Args:
+        ended: "complete", "interrupted", or what failed.
+        failure: the error that ended it; None otherwise.
+    """
+
+    base: Path
+    variants: tuple[Path, ...]
+    line: Line
+    settings: SessionSettings
+    options: TimingOptions
+    gate: Gate
+    batches: tuple[BatchPasses, ...]
+    environment: Mapping[str, Any]
+    caveats: tuple[Caveat, ...]
+    ended: str
+    failure: Exception | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pass was finished."""
+        return self.ended == COMPLETE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record: per batch size and arm the calls, the total and the first call's time, and the total over
+        the base's. There is no interval and no verdict, since nothing was repeated. Strict JSON.
+        """
+        head = record_head(
+            base=self.base,
+            variants=self.variants,
+            line=self.line,
+            gate=self.gate,
+            settings=self.settings,
+            options=asdict(self.options),
+            protocol=PROTOCOL,
+            ended=self.ended,
+            environment=self.environment,
+        )
+        return {
+            **head,
+            "measurements": [passes.to_json() for passes in self.batches],
+            "warnings": [caveat.to_json() for caveat in self.caveats],
+        }
 
 
 def benchmark_sequentially(
@@ -30,78 +128,103 @@ def benchmark_sequentially(
     settings: SessionSettings,
     inputs: Sequence[BatchInputs],
     options: TimingOptions,
-) -> dict[str, Any]:
+) -> SequentialBenchmark:
     """Time one pass over 10,000 samples per model in one process: the base first and cold, then itself again, then the
-    variants; no warm-up, nothing repeated.
+    variants, if there are any; no warm-up, nothing repeated.
 
     A pass of the base that would take longer than its share of the budget is cut, and so are the others, after as
-    many calls.
-
-    Returns:
-        The record: per batch size and arm the calls, the total and the first call's time, and the total over the
-        base's. There is no interval and no verdict, since nothing was repeated.
+    many calls. The passes that were finished before Ctrl-C or an error are returned, marked as partial.
 
     Raises:
-        UsageError, ModelError, ProviderError, DataError: as `benchmark`.
+        UsageError, ModelError, ProviderError, DataError: as `benchmark`, and before the first pass was finished.
+        KeyboardInterrupt: likewise.
     """
-    line = line_up(base, variants)
+    line = line_up_passes(base, variants)
     gate = pass_gate(
         base, [arm.model for arm in line.arms.values()], settings, [i.feeds for i in inputs], options.clock
     )
     request = request_for(line, replace(settings, provider=gate.provider), options.clock)
-    share_s = options.budget_s / len(inputs) / len(line.arms)
-    measurements = [_measure(request, list(line.arms), some, share_s) for some in inputs]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "command": "bench",
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "precbench": precbench.__version__,
-        "complete": True,
-        "ended": "complete",
-        "protocol": PROTOCOL,
-        "settings": asdict(options),
-        "models": {name: gate.models[arm.model].to_json() for name, arm in line.arms.items()},
-        "measurements": measurements,
-        "session": dict(gate.session),
-        "environment": environment(),
-        "warnings": [
-            {
-                "problem": "the paper's protocol: one pass each, the base first and cold, no repeats, no interval",
-                "remedy": "look at what it gives the control, which is the base again; leave --protocol out to measure",
-            }
-        ],
-    }
+    look = watch_machine()
+    batches, ended, failure = _measure_batches(request, line, inputs, options.budget_s)
+    try:
+        found, load = look()
+    except KeyboardInterrupt:  # all is measured
+        found, load = look()
+    return SequentialBenchmark(
+        base=base,
+        variants=tuple(variants),
+        line=line,
+        settings=settings,
+        options=options,
+        gate=gate,
+        batches=batches,
+        environment=found,
+        caveats=(
+            _ABOUT_THE_PROTOCOL,
+            *about_the_models(line, gate),
+            *about_the_session(gate.session),
+            *about_the_machine(found, load, settings.intra_op_threads),
+        ),
+        ended=ended,
+        failure=failure,
+    )
 
 
-def _measure(request: Mapping[str, Any], arms: Sequence[str], inputs: BatchInputs, share_s: float) -> dict[str, Any]:
+_ABOUT_THE_PROTOCOL = Caveat(
+    problem="the paper's protocol: one pass each, the base first and cold, no repeats, no interval",
+    remedy="look at what it gives the control, which is the base again; leave --protocol out to measure",
+)
+
+
+def _measure_batches(
+    request: Mapping[str, Any], line: Line, inputs: Sequence[BatchInputs], budget_s: float
+) -> tuple[tuple[BatchPasses, ...], str, Exception | None]:
+    """The batch sizes of which a pass was finished, and how it ended."""
+    shares = len(inputs) * len(line.arms)
+    batches = list[BatchPasses]()
+    for some in inputs:
+        asked = -(-IMAGES // (some.batch or 1))
+        try:
+            outcome = _run(request, line, some, asked, budget_s / shares)
+            error = _error_of(outcome)
+            if passes := [words_reading(words) for kind, words in outcome.records if kind is Kind.READING]:
+                batches.append(_batch(some, passes, asked, shares))
+            if error is not None:
+                raise error
+        except (KeyboardInterrupt, Exception) as error:
+            if not batches:
+                raise
+            return (tuple(batches), *early_end(error))
+    return tuple(batches), COMPLETE, None
+
+
+def _run(request: Mapping[str, Any], line: Line, inputs: BatchInputs, asked: int, share_s: float) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="precbench-") as folder:
-        plan = ProcessPlan(replicate=0, process=0, arms=tuple(arms), seed=0)
+        plan = ProcessPlan(replicate=0, process=0, arms=tuple(line.arms), seed=0)
         call = {
             "plan": plan.to_json(),
             "request": {**request, "feeds": str(inputs.save(Path(folder)))},
-            "calls": -(-IMAGES // (inputs.batch or 1)),
+            "calls": asked,
             "most_s": share_s,
         }
-        outcome = run_child("precbench.bench.sequential_child", call)
-    if outcome.failure is not None:
-        raise outcome.failure
-    if outcome.ended == "interrupted":
-        raise KeyboardInterrupt
-    if outcome.ended != DONE:
-        raise ModelError(f"the measuring process was {outcome.ended}", "free memory, or use a smaller --batch")
-    return {"batch": inputs.batch, "inputs": dict(inputs.recipe), "passes": _passes(arms, outcome.result)}
+        return run_child("precbench.bench.sequential_child", call)
 
 
-def _passes(arms: Sequence[str], result: Mapping[str, Any]) -> dict[str, Any]:
-    base_ns = sum(result[arms[0]]["elapsed_ns"])
-    return {
-        arm: {
-            "calls": len(result[arm]["elapsed_ns"]),
-            "total_ns": sum(result[arm]["elapsed_ns"]),
-            "first_ns": result[arm]["elapsed_ns"][0],
-            "creation_ns": result[arm]["creation_ns"],
-            "total_over_base": sum(result[arm]["elapsed_ns"]) / base_ns,
-            "elapsed_ns": result[arm]["elapsed_ns"],
-        }
-        for arm in arms
-    }
+def _error_of(outcome: Outcome) -> KeyboardInterrupt | Exception | None:
+    if outcome.failure is not None or outcome.ended == DONE:
+        return outcome.failure
+    if outcome.ended == INTERRUPTED:
+        return KeyboardInterrupt()
+    return ModelError(f"the measuring process was {outcome.ended}", "free memory, or use a smaller --batch")
+
+
+def _batch(inputs: BatchInputs, passes: Sequence[Mapping[str, Any]], asked: int, shares: int) -> BatchPasses:
+    base_ns = passes[0]["elapsed_ns"]
+    pass_s = sum(base_ns) / len(base_ns) * asked / 1e9
+    return BatchPasses(
+        inputs=inputs,
+        asked=asked,
+        creation_ns={one["arm"]: one["creation_ns"] for one in passes},
+        elapsed_ns={one["arm"]: one["elapsed_ns"] for one in passes},
+        budget_needed_s=_SPARE * pass_s * shares if len(base_ns) < asked else None,
+    )

@@ -2,7 +2,7 @@
 
 import datetime
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from precbench.cli.app import app
+from precbench.cli.interruption import Held, interruptible
 from precbench.cli.output import (
     Force,
     Json,
@@ -26,14 +27,16 @@ from precbench.cli.output import (
     say_provider,
     session_settings,
 )
-from precbench.errors import UsageError
+from precbench.errors import PrecbenchError, UsageError
 
 if TYPE_CHECKING:
     from precbench.bench.benchmark import Benchmark, TimingOptions
     from precbench.bench.inputs import BatchInputs
+    from precbench.bench.sequential import SequentialBenchmark
     from precbench.runtime import SessionSettings
 
 _INTERRUPTED = 130
+_BUDGET_HELP = "How long to measure: 60s, 2m. The checks before it and --profile after it come on top."
 _REPLAYED = frozenset({"replay", "output", "force", "as_json"})
 _SEQUENTIAL = frozenset(
     {"base", "variants", "budget", "batch", "inputs", "shape", "threads", "clock", "protocol"}
@@ -67,9 +70,7 @@ def bench(
             help="Models to compare with it; every variant in the default run folder where no model is given."
         ),
     ] = None,
-    budget: Annotated[
-        str, typer.Option("--budget", help="How long to measure, all in all: 60s, 2m.", metavar="TIME")
-    ] = "60s",
+    budget: Annotated[str, typer.Option("--budget", help=_BUDGET_HELP, metavar="TIME")] = "60s",
     margin: Annotated[
         str, typer.Option("--margin", help="A ratio within this of 1 counts as equivalent.", metavar="PERCENT")
     ] = "1%",
@@ -132,30 +133,42 @@ def bench(
     sources = [base, *(variants or []), inputs, replay]
     _check_outputs(record_path, sources, force=force, samples=protocol is Protocol.BLOCKS)
     bars = progress()
-    if replay is not None:
-        _refuse_others(
-            context, _REPLAYED, "--replay repeats a record with its own models and options", "or leave --replay out"
+    with interruptible() as held:
+        if replay is not None:
+            _refuse_others(
+                context, _REPLAYED, "--replay repeats a record with its own models and options", "or leave --replay out"
+            )
+            from precbench.bench.replaying import repeat
+
+            result = repeat(replay, keep=_keep(record_path, held), progress=bars)
+            _finish(result, record_path, held, as_json=as_json)
+            return
+        if protocol is Protocol.SEQUENTIAL:
+            _refuse_others(context, _SEQUENTIAL, "--protocol sequential is one cold pass each", "or measure in blocks")
+        options = _options(budget, margin, target_width, processes, clock, arm=arm or [], profile=profile, seed=seed)
+        settings = session_settings(provider, provider_option, threads, opt_level)
+        base_path, variant_paths = (base, variants or []) if base is not None else _default_models(bars)
+        fed = _inputs(base_path, settings, batch, file=inputs, seed=seed, shapes=parse_shapes(shape))
+        if protocol is Protocol.SEQUENTIAL:
+            from precbench.bench.sequential import benchmark_sequentially
+
+            passes = benchmark_sequentially(base_path, variant_paths, settings=settings, inputs=fed, options=options)
+            say_provider(passes.gate.session, bars)
+            _finish(passes, record_path, held, as_json=as_json)
+            return
+        from precbench.bench.benchmark import benchmark
+
+        result = benchmark(
+            base_path,
+            variant_paths,
+            settings=settings,
+            inputs=fed,
+            options=options,
+            keep=_keep(record_path, held),
+            progress=bars,
         )
-        from precbench.bench.replaying import repeat
-
-        _finish(repeat(replay, progress=bars), record_path, as_json=as_json)
-        return
-    if protocol is Protocol.SEQUENTIAL:
-        _refuse_others(context, _SEQUENTIAL, "--protocol sequential is one cold pass each", "or measure in blocks")
-    options = _options(budget, margin, target_width, processes, clock, arm=arm or [], profile=profile, seed=seed)
-    settings = session_settings(provider, provider_option, threads, opt_level)
-    base_path, variant_paths = (base, variants or []) if base is not None else _default_models(bars)
-    fed = _inputs(base_path, settings, batch, file=inputs, seed=seed, shapes=parse_shapes(shape))
-    if protocol is Protocol.SEQUENTIAL:
-        record = _sequential(base_path, variant_paths, settings, fed, options)
-        say_provider(record["session"], bars)
-        _finish_sequential(record, record_path, as_json=as_json)
-        return
-    from precbench.bench.benchmark import benchmark
-
-    result = benchmark(base_path, variant_paths, settings=settings, inputs=fed, options=options, progress=bars)
-    say_provider(result.gate.session, bars)
-    _finish(result, record_path, as_json=as_json)
+        say_provider(result.gate.session, bars)
+        _finish(result, record_path, held, as_json=as_json)
 
 
 def _check_outputs(path: Path, sources: Sequence[Path | None], *, force: bool, samples: bool) -> None:
@@ -249,37 +262,55 @@ def _default_record() -> Path:
     return next(path for path in (folder / f"{name}.json" for name in names) if not path.exists())
 
 
-def _finish(result: "Benchmark", path: Path, *, as_json: bool) -> None:
-    """Save, print, and end as the measurement ended: what was measured is kept in any case."""
-    from precbench.bench.samples_file import samples_path, write_samples
-    from precbench.files import write_json
-    from precbench.report.bench_report import show_benchmark
+def _keep(path: Path, held: Held) -> Callable[["Benchmark"], None]:
+    """Save what there is so far; what cannot be saved now is an error at the end, not in the middle."""
 
-    record = result.to_json()
-    write_samples(samples_path(path), result.samples())
-    write_json(path, record)
-    emit("bench", record, as_json=as_json, show=lambda console: show_benchmark(console, record, saved=path))
-    if result.failure is not None:
-        raise result.failure
+    def keep(so_far: "Benchmark") -> None:
+        with held():
+            _save(so_far, so_far.to_json(), path)
+
+    return keep
+
+
+def _finish(result: "Benchmark | SequentialBenchmark", path: Path, held: Held, *, as_json: bool) -> None:
+    """Save, print, and end as the measurement ended: what was measured is kept in any case."""
+    with held():
+        from precbench.bench.benchmark import Benchmark
+        from precbench.report.bench_report import show_benchmark, show_sequential
+
+        show = show_benchmark if isinstance(result, Benchmark) else show_sequential
+        record = result.to_json()
+        failures = _save(result, record, path)
+        saved = [file for file in _files(result, path) if file not in failures]
+        emit("bench", record, as_json=as_json, show=lambda console: show(console, record, saved=saved))
+    errors = [error for error in (result.failure, *failures.values()) if error is not None]
+    if errors:
+        raise next((error for error in errors if not isinstance(error, PrecbenchError)), errors[-1])
     if not result.complete:
         raise typer.Exit(_INTERRUPTED)
 
 
-def _sequential(
-    base: Path,
-    variants: Sequence[Path],
-    settings: "SessionSettings",
-    fed: Sequence["BatchInputs"],
-    options: "TimingOptions",
-) -> dict[str, Any]:
-    from precbench.bench.sequential import benchmark_sequentially
+def _files(result: "Benchmark | SequentialBenchmark", path: Path) -> list[Path]:
+    """The record, which is small, first; every sample beside it, where the record has them not."""
+    from precbench.bench.benchmark import Benchmark
+    from precbench.bench.samples_file import samples_path
 
-    return benchmark_sequentially(base, variants, settings=settings, inputs=fed, options=options)
+    return [path, samples_path(path)] if isinstance(result, Benchmark) else [path]
 
 
-def _finish_sequential(record: Mapping[str, Any], path: Path, *, as_json: bool) -> None:
+def _save(result: "Benchmark | SequentialBenchmark", record: Mapping[str, Any], path: Path) -> dict[Path, Exception]:
+    """Write the files; one that cannot be written does not keep the other from it, and its error is returned."""
+    from precbench.bench.benchmark import Benchmark
+    from precbench.bench.samples_file import write_samples
     from precbench.files import write_json
-    from precbench.report.bench_report import show_sequential
 
-    write_json(path, record)
-    emit("bench", record, as_json=as_json, show=lambda console: show_sequential(console, record, saved=path))
+    failures = dict[Path, Exception]()
+    for file in _files(result, path):
+        try:
+            if file == path:
+                write_json(file, record)
+            elif isinstance(result, Benchmark):
+                write_samples(file, result.samples())
+        except Exception as error:
+            failures[file] = error
+    return failures

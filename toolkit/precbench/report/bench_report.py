@@ -13,13 +13,11 @@ from precbench.report.tables import add_row, plain_table
 from precbench.report.terminal import say
 
 _MOST_NODES = 5
-_UNITS = {"process": "processes", "batch of blocks": "batches of blocks of one process"}
 
 
-def show_benchmark(console: Console, record: Mapping[str, Any], *, saved: Path) -> None:
-    """Print a record: per batch size verdicts, latencies and warnings; then the conditions."""
-    if not record["complete"]:
-        say(console, f"PARTIAL: {printable(record['ended'])}\n")
+def show_benchmark(console: Console, record: Mapping[str, Any], *, saved: Sequence[Path]) -> None:
+    """Print a record: per batch size verdicts, latencies and warnings; then the conditions, and which files have it."""
+    _show_whether_partial(console, record)
     for measurement in record["measurements"]:
         console.print(verdict_table(measurement))
         console.print()
@@ -28,12 +26,22 @@ def show_benchmark(console: Console, record: Mapping[str, Any], *, saved: Path) 
             say(console, f"\n{sentence}")
         console.print()
     say(console, about_how(record))
+    _show_warnings(console, record)
+    _show_saved(console, saved)
+
+
+def _show_whether_partial(console: Console, record: Mapping[str, Any]) -> None:
+    if not record["complete"]:
+        say(console, f"PARTIAL: {printable(record['ended'])}\n")
+
+
+def _show_saved(console: Console, saved: Sequence[Path]) -> None:
+    if saved:
+        say(console, f"\nSaved: {' and, with every sample, '.join(map(str, saved))}")
+
+
+def _show_warnings(console: Console, record: Mapping[str, Any]) -> None:
     warnings = [w for one in (record, *record["measurements"]) for w in one["warnings"]]
-    _show_warnings(console, warnings)
-    say(console, f"\nSaved: {saved} and, with every sample, {saved.with_suffix('.parquet')}")
-
-
-def _show_warnings(console: Console, warnings: Sequence[Mapping[str, str]]) -> None:
     for problem, remedy in dict.fromkeys((warning["problem"], warning["remedy"]) for warning in warnings):
         say(console, f"\nwarning: {printable(problem)}\n  try: {printable(remedy)}")
 
@@ -94,7 +102,8 @@ def _about_one_profile(one: Mapping[str, Any], replicates: int) -> Iterator[str]
     if not differing:
         yield "No node's time differs between the two."
         return
-    yield f"{one['nodes_that_differ']} nodes differ and account for {one['accounted_ns'] / 1000:+.1f} µs:"
+    part = "" if one["accounted_share"] is None else f"{100 * one['accounted_share']:.0f} % of it, "
+    yield f"{one['nodes_that_differ']} node(s) differ and account for {part}{one['accounted_ns'] / 1000:+.1f} µs:"
     yield (
         "; ".join(
             f"{node['op_type']} {node['name']} {_microseconds(node['difference_ns'])}"
@@ -117,9 +126,10 @@ def about_how(record: Mapping[str, Any]) -> str:
     placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
     tf32 = "" if session["tf32"] == "no GPU" else f", TF32 {session['tf32']}"
     return printable(
-        f"Below 1 is faster than the base, {record['asked']['base']}; an effect below 'callable from' could not have "
-        f"been called. Ran on {placed}, {session['intra_op_threads']} thread(s){tf32}, clock "
-        f"{record['settings']['clock']}. {' '.join(_amounts(record))}"
+        f"Below 1 is faster than the base, {record['asked']['base']}; 'callable from' is about the ratio observed: a "
+        f"true effect of that size is called in about half of such runs. Ran on {placed}, "
+        f"{session['intra_op_threads']} thread(s){tf32}, clock {record['settings']['clock']}. "
+        f"{' '.join(_amounts(record))}"
     )
 
 
@@ -137,8 +147,9 @@ def _amounts(record: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def show_sequential(console: Console, record: Mapping[str, Any], *, saved: Path) -> None:
+def show_sequential(console: Console, record: Mapping[str, Any], *, saved: Sequence[Path]) -> None:
     """Print what the paper's protocol gives, and that it is no measurement."""
+    _show_whether_partial(console, record)
     for measurement in record["measurements"]:
         table = plain_table(f"batch {measurement['batch'] or '?'}", "calls", "pass, s", "first call", '"speed-up"')
         for name, one in measurement["passes"].items():
@@ -147,5 +158,5 @@ def show_sequential(console: Console, record: Mapping[str, Any], *, saved: Path)
                 table, name, count(one["calls"]), f"{one['total_ns'] / 1e9:.3f}", milliseconds(one["first_ns"]), gain
             )
         console.print(table)
-    _show_warnings(console, record["warnings"])
-    say(console, f"\nSaved: {saved}")
+    _show_warnings(console, record)
+    _show_saved(console, saved)

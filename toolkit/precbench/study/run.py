@@ -324,11 +324,12 @@ class Run:
             options=TimingOptions(budget_s=timing.budget_s, margin=timing.margin, seed=timing.seed),
             progress=self.progress,
         )
-        if not result.complete:
-            raise result.failure or KeyboardInterrupt
         record = result.to_json()
-        write_samples(self.folder / "timing.parquet", result.samples())
         write_json(self.folder / "timing.json", record)
+        write_samples(self.folder / "timing.parquet", result.samples())
+        if not result.complete:  # what was measured is kept; the stage is not finished, so the next run measures anew
+            self.progress.note(f"timing {record['ended']}; what was measured is in {self.folder / 'timing.json'}")
+            raise result.failure or KeyboardInterrupt
         return self._finish("timing", key, ["timing.json", "timing.parquet"], _timing_facts(record)).facts
 
     def _results(

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from precbench.errors import ModelError, PrecbenchError, UsageError
+from precbench.errors import ModelError, NoTimeError, PrecbenchError, UsageError
 from precbench.progress import SILENT, Progress
 from precbench.timing.looks import look_levels, planned_looks
 from precbench.timing.measurement import Clock
 from precbench.timing.samples import DONE, INTERRUPTED, ProcessSamples
 from precbench.timing.schedule import ProcessPlan, check_arms
-from precbench.timing.statistics import estimate
+from precbench.timing.statistics import estimate, mean_estimate
 from precbench.timing.verdict import Comparison, Finding, check_margin, judge
 
-LEAST_PROCESSES, MOST_PROCESSES = 5, 60
+LEAST_PROCESSES, MOST_PROCESSES = 5, 1000
 _MEASURING = 1.5  # times the cost of starting and warming up that a process measures: processes differ more than blocks
 _LEAST_BLOCKS = 5  # per process, where the budget allows that many in five processes
 _PILOT_S = 0.75
@@ -42,7 +42,7 @@ class Design:
             process per group, in a drawn order.
         comparisons: what is compared with what.
         budget_s: seconds in all: starting processes, making and warming up included.
-        processes: replicates; None chooses 5 to 60, so that measuring takes three fifths of the time.
+        processes: replicates; None chooses 5 or more, so that measuring takes three fifths of the time.
         target_width: measure until every interval (the control's too) is at most so wide, as a fraction (0.005: from
             0.9975 to 1.0025); None spends the budget.
         margin: see `judge`.
@@ -67,8 +67,10 @@ class Design:
         check_margin(self.margin)
         if not 0 < self.budget_s < float("inf"):
             raise UsageError(f"a budget of {self.budget_s} s measures nothing", "give seconds, such as 60")
-        if self.processes is not None and not 1 <= self.processes <= 1000:
-            raise UsageError(f"{self.processes} processes is outside 1..1000", "give 5 or more, or leave it out")
+        if self.processes is not None and not 1 <= self.processes <= MOST_PROCESSES:
+            raise UsageError(
+                f"{self.processes} processes is outside 1..{MOST_PROCESSES}", "give 5 or more, or leave it out"
+            )
         if self.target_width is not None and not 0 < self.target_width < 1:
             raise UsageError(f"the target width {self.target_width} is not inside 0..1", "give 0.005 for 0.5 %")
         if not 0 < self.level < 1:
@@ -159,16 +161,24 @@ class _Run:
             done = 1
             while not self.ended:
                 shown = self._show(advance, shown)
-                if done in looks[:-1] and self._narrow_enough(done, planned):
-                    self.ended = WIDTH_REACHED
-                elif done >= planned:
-                    self.ended = BUDGET_SPENT if self.design.processes is None else PLAN_DONE
-                elif (slice_s := self._slice_s(planned - done)) is None:
-                    self.ended = BUDGET_SPENT
-                else:
-                    self._replicate(done, slice_s)
-                    done += 1
+                try:
+                    done = self._go_on(done, planned, looks)
+                except KeyboardInterrupt:
+                    self._interrupt()
         return self._measurement(planned)
+
+    def _go_on(self, done: int, planned: int, looks: Sequence[int]) -> int:
+        """Stop, or run the next replicate; return how many there are."""
+        if done in looks[:-1] and self._narrow_enough(done, planned):
+            self.ended = WIDTH_REACHED
+        elif done >= planned:
+            self.ended = BUDGET_SPENT if self.design.processes is None else PLAN_DONE
+        elif (slice_s := self._slice_s(planned - done)) is None:
+            self.ended = BUDGET_SPENT
+        else:
+            self._replicate(done, slice_s)
+            return done + 1
+        return done
 
     def repeat(self, plans: Sequence[ProcessPlan]) -> Measurement:
         with self.progress.track("timing", len(plans)) as advance:
@@ -203,10 +213,11 @@ class _Run:
     def _process(self, plan: ProcessPlan) -> None:
         try:
             samples = self.run_process(plan)
+            samples.log_times()  # raises where the clock saw nothing
         except KeyboardInterrupt:
             self._interrupt()
             return
-        except (RuntimeError, PrecbenchError) as error:  # a bug, in the process or in reading what it left
+        except Exception as error:  # a bug, no memory, a full disk: what was measured before it stands
             self._fail(error)
             return
         self.processes.append(samples)
@@ -226,11 +237,11 @@ class _Run:
     def _fail(self, error: Exception) -> None:
         if not self._measured():
             raise error
-        if isinstance(error, UsageError):  # no room for one more block
+        if isinstance(error, NoTimeError):
             self.ended = BUDGET_SPENT
         else:
             problem = (
-                error.problem if isinstance(error, PrecbenchError) else "a measuring process ended with a traceback"
+                error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}, see its traceback"
             )
             self.ended, self.failure = f"failed: {problem}", error
 
@@ -325,7 +336,10 @@ class _Run:
 
     def _judge(self, p: float) -> list[Finding]:
         design = self.design
-        return judge(self._estimates(), margin=design.margin, level=design.level, p=p, family=design.family)
+        means = [mean_estimate(self.processes, arm=c.arm, base=c.base) for c in design.comparisons]
+        return judge(
+            self._estimates(), means=means, margin=design.margin, level=design.level, p=p, family=design.family
+        )
 
     def _show(self, advance: Callable[[int], None], shown: int) -> int:
         now = min(1000, int(1000 * self._elapsed_s() / self.design.budget_s))

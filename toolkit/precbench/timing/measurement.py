@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
-from precbench.errors import UsageError
+from precbench.errors import NoTimeError
 from precbench.timing.journal import Keep, Kind, reading_words
 from precbench.timing.schedule import MAX_BLOCKS, MAX_CALLS, ProcessPlan
 from precbench.timing.warmup import WINDOW, is_steady
@@ -54,13 +54,17 @@ def measure(
         observe: called after each block, outside every timed call; its JSON value is kept with the block.
 
     Raises:
-        UsageError: not one block fits into `plan.room_s`.
+        NoTimeError: not one block fits into `plan.room_s`; found out as soon as one slow call shows it.
     """
     began = clock()
     with _no_garbage_collection():
         calls = _make_all(make, plan, keep, clock)
-        _time_first_calls(calls, plan, keep, clock)
-        count = plan.calls or _calls_per_position(calls[0], clock, plan.warmup_s)
+        _time_first_calls(calls, plan, keep, clock, began)
+        count = plan.calls
+        if count is None:
+            probed_ns = _probe(calls[0], clock, plan.warmup_s)
+            count = _calls_per_position(probed_ns)
+            _check_room(2 * len(calls) * (1 + count) * probed_ns / 1e9, plan.room_s - (clock() - began) / 1e9)
         keep(Kind.CALLS, [count])
         round_ns = _warm_up(calls, plan, keep, clock, max(1, count // _WARMUP_PART))
         block_s = 2 * round_ns / max(1, count // _WARMUP_PART) * (1 + count) / 1e9
@@ -80,25 +84,29 @@ def _make_all(make: Make, plan: ProcessPlan, keep: Keep, clock: Clock) -> list[C
     return [made[arm] for arm in plan.arms]
 
 
-def _time_first_calls(calls: Sequence[Callable[[], object]], plan: ProcessPlan, keep: Keep, clock: Clock) -> None:
+def _time_first_calls(
+    calls: Sequence[Callable[[], object]], plan: ProcessPlan, keep: Keep, clock: Clock, began: int
+) -> None:
     first_ns = {}
     for arm in plan.creation_order():
         call = calls[plan.arms.index(arm)]
         start = clock()
         call()
         first_ns[arm] = clock() - start
+        _check_room(first_ns[arm] / 1e9, plan.room_s - (start - began) / 1e9)
     keep(Kind.FIRST_RUN, [first_ns[arm] for arm in plan.arms])
 
 
-def _calls_per_position(call: Callable[[], object], clock: Clock, most_s: float) -> int:
+def _probe(call: Callable[[], object], clock: Clock, most_s: float) -> int:
     """Probing is warming up, and has its limit too: a call of a minute is not made five times to learn its length."""
     elapsed = list[int]()
     while not elapsed or (len(elapsed) < _PROBES and sum(elapsed) / 1e9 < most_s):
         elapsed += time_calls(call, 1, clock)[1]
-    shortest_ns = max(1, min(elapsed))
-    if shortest_ns > LONG_CALL_NS:
-        return 1
-    return max(LEAST_CALLS, min(MAX_CALLS, -(-POSITION_NS // shortest_ns)))
+    return max(1, min(elapsed))
+
+
+def _calls_per_position(call_ns: int) -> int:
+    return 1 if call_ns > LONG_CALL_NS else max(LEAST_CALLS, min(MAX_CALLS, -(-POSITION_NS // call_ns)))
 
 
 def _warm_up(calls: Sequence[Callable[[], object]], plan: ProcessPlan, keep: Keep, clock: Clock, count: int) -> float:
@@ -117,7 +125,7 @@ def _warm_up(calls: Sequence[Callable[[], object]], plan: ProcessPlan, keep: Kee
 
 def _check_room(block_s: float, left_s: float) -> None:
     if block_s > left_s:
-        raise UsageError(
+        raise NoTimeError(
             f"a block takes about {block_s:.3g} s and {max(0.0, left_s):.3g} s of the budget are left for it",
             "give a longer --budget, a smaller --batch, or fewer models in one call",
         )

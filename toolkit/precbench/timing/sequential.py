@@ -4,7 +4,7 @@ It is here so that one can see what it makes of two identical models. No verdict
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from precbench.timing.measurement import Clock, Make, time_calls
@@ -30,8 +30,10 @@ class Pass:
 
 def measure_sequential(
     make: Make, arms: Sequence[str], *, calls: int, most_s: float, clock: Clock = time.perf_counter_ns
-) -> Mapping[str, Pass]:
+) -> Iterator[tuple[str, Pass]]:
     """Make the first arm, run its pass, make the next, run its pass, and so on, in the order given.
+
+    Each pass is told as soon as it is over, so that who is interrupted in the next one has it.
 
     Args:
         make: makes an arm's callable.
@@ -40,15 +42,13 @@ def measure_sequential(
         most_s: seconds after which the first arm's pass is cut; the others then make as many calls.
         clock: integer nanoseconds, monotonic.
     """
-    passes: dict[str, Pass] = {}
-    for arm in arms:
+    for place, arm in enumerate(arms):
         start = clock()
         call = make(arm)
         creation_ns = clock() - start
         elapsed = list[int]()
-        first_arm, began = not passes, clock()
-        while len(elapsed) < calls and not (first_arm and elapsed and (clock() - began) / 1e9 >= most_s):
+        began = clock()
+        while len(elapsed) < calls and not (place == 0 and elapsed and (clock() - began) / 1e9 >= most_s):
             elapsed += time_calls(call, 1, clock)[1]
         calls = len(elapsed)
-        passes[arm] = Pass(creation_ns=creation_ns, elapsed_ns=tuple(elapsed))
-    return passes
+        yield arm, Pass(creation_ns=creation_ns, elapsed_ns=tuple(elapsed))

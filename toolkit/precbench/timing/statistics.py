@@ -115,7 +115,7 @@ def ratio_of(estimate: Estimate, *, level: float, p: float) -> Ratio:
 
 
 def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> Estimate:
-    """Estimate the log time ratio arm / base.
+    """Estimate the log time ratio arm / base of the usual call in the usual process.
 
     Within a block: the difference of `ProcessSamples.log_times`. Within a process: the median over its blocks, which
     a few disturbed blocks do not move. Over processes: a mean and its standard error, since two processes, or two
@@ -138,6 +138,36 @@ def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> Est
     if len(replicates) == 1:
         return _from_units(replicates[0].batches(), BATCH)
     return _from_units(np.array([replicate.difference() for replicate in replicates]), PROCESS)
+
+
+def mean_estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> Estimate:
+    """Estimate the log ratio of mean times, arm / base: with every slow call and every slow process in it.
+
+    `estimate` is of the usual call in the usual process, which a median of medians and a trimmed mean describe: it is
+    blind to an arm of which a fifth of the calls, or a twentieth of the processes, is slow. This one is not, and is
+    noisier for it. Within a process: the ratio of the means over all timed calls; over processes: their mean, nothing
+    trimmed. Its error is that of a log by the delta method.
+
+    Args:
+        processes: as for `estimate`.
+        arm: in the numerator.
+        base: in the denominator.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for samples in processes:
+        for name in {arm, base} & set(samples.plan.arms) if samples.blocks else ():
+            found.setdefault(samples.plan.replicate, {})[name] = float(samples.of(name).mean())
+    both = [here for here in found.values() if arm in here and base in here]
+    ratios = np.array([here[arm] / here[base] for here in both])
+    if len(ratios) < 2:
+        return Estimate(mean=float(np.log(ratios).sum()), error=float("inf"), units=len(ratios), unit=PROCESS)
+    mean, error = ratios.mean(), ratios.std(ddof=1) / np.sqrt(len(ratios))
+    return Estimate(mean=float(np.log(mean)), error=float(error / mean), units=len(ratios), unit=PROCESS)
+
+
+def process_log_ratios(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> NDArray[np.float64]:
+    """Return what each replicate shows, float64 [replicates]: what `estimate` averages."""
+    return np.array([replicate.difference() for replicate in _replicates(processes, arm, base)], dtype=np.float64)
 
 
 _Logs = NDArray[np.float64]
