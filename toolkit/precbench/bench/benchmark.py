@@ -15,6 +15,7 @@ from precbench.bench.caveats import (
     about_the_models,
     about_the_profile,
     about_the_session,
+    budget_needed_s,
 )
 from precbench.bench.gate import Gate, pass_gate
 from precbench.bench.inputs import BatchInputs
@@ -104,7 +105,7 @@ class BatchResult:
             "processes": [_process_json(samples) for samples in measured.processes],
             "arms": {name: _arm_json(arm, self.inputs.batch) for name, arm in latencies(measured.processes).items()},
             "comparisons": [
-                {**finding.to_json(), "budget_needed_s": _needed_s(finding.widening, measured.elapsed_s)}
+                {**finding.to_json(), "budget_needed_s": budget_needed_s(measured, finding.widening)}
                 for finding in measured.findings
             ],
             "warnings": [caveat.to_json() for caveat in self.caveats],
@@ -346,7 +347,3 @@ def _process_json(samples: ProcessSamples) -> dict[str, Any]:
 def _arm_json(arm: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
     known = batch is not None and arm["mean_ns"]
     return {**arm, "throughput_per_s": 1e9 * (batch or 0) / arm["mean_ns"] if known else None}
-
-
-def _needed_s(widening: float | None, elapsed_s: float) -> float | None:
-    return None if widening is None else widening * elapsed_s

@@ -250,11 +250,23 @@ def _widths(measurement: Measurement) -> dict[str, float]:
 
 def _longer(measurement: Measurement, factor: float) -> str:
     """What to give for `factor` times the measurement, as noise is now."""
-    design = measurement.design
-    if design.processes is not None:  # processes differ more than blocks: a longer look at the same few tells little
+    needed_s = budget_needed_s(measurement, factor)
+    if needed_s is None:
         return "leave --processes out, or give more"
+    return f"give --budget {_duration(needed_s)} (as noise is now)"
+
+
+def budget_needed_s(measurement: Measurement, factor: float | None) -> float | None:
+    """Return the whole command's budget for `factor` times the measurement; None where a budget would not do.
+
+    It would not with a number of processes asked for: these differ more than blocks, and a longer look at the same few
+    tells little.
+    """
+    design = measurement.design
+    if factor is None or design.processes is not None:
+        return None
     batches = (design.family or len(design.comparisons)) / len(design.comparisons)  # they share the budget
-    return f"give --budget {_duration(batches * measurement.elapsed_s * factor)} (as noise is now)"
+    return batches * measurement.elapsed_s * factor
 
 
 def _duration(seconds: float) -> str:
