@@ -1,12 +1,20 @@
 """Fast tests first; a record of `bench`, for those that read one; and a machine that does not exist to run it on."""
 
 import gc
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Take signals as a terminal's programs do: what runs in the background of a shell has Ctrl-C ignored, and so would
+    every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

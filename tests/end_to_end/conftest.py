@@ -10,7 +10,7 @@ CHANGES = {
     'name = "mobilenetv2-digits"': 'name = "tiny"',
     "alpha = 1.0": "alpha = 0.35",
     "decimals = [1, 2, 3, 4, 5, 6, 7, 8, 9]": "decimals = [1, 4, 9]",
-    "budget_s = 60": "budget_s = 1",
+    "budget_s = 180": "budget_s = 1",
 }
 
 
