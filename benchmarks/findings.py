@@ -5,6 +5,7 @@ It writes benchmarks/results/finding_NAME.json, each with its environment.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -149,6 +150,7 @@ def main() -> None:
     for name in asked.names or FINDINGS:
         with tempfile.TemporaryDirectory() as folder:
             result = FINDINGS[name](asked.model, Path(folder), asked.budget)
+            result = json.loads(json.dumps(result).replace(f"{folder}/", ""))  # a folder that is gone says nothing
         budget = "" if asked.budget is None else f"--budget {asked.budget:g} "
         command = f"python benchmarks/findings.py {budget}{name}"
         write_json(RESULTS / f"finding_{name}.json", {"schema_version": 1, "command": command, **result})
