@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from precbench.bench.sessions import open_model
 from precbench.errors import UsageError
 from precbench.files import file_digest
-from precbench.runtime import SessionSettings, input_recipe, load_inputs, seeded_inputs
+from precbench.runtime import SessionSettings, TensorSpec, input_recipe, load_inputs, seeded_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,11 +60,16 @@ def bench_inputs(
         DataError, UsageError: the file or the shapes do not fit the model.
         ModelError, ProviderError: the model cannot be run.
     """
-    specs = open_model(model, settings).inputs
+    return _fed(open_model(model, settings).inputs, file=file, seed=seed, batch=batch, shapes=shapes or {})
+
+
+def _fed(
+    specs: Sequence[TensorSpec], *, file: Path | None, seed: int, batch: int, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if file is not None:
         return load_inputs(file, specs), {"kind": "file", "path": str(file), "digest": file_digest(file)}
-    drawn = seeded_inputs(specs, seed=seed, batch=batch, shapes=shapes or {})
-    return drawn, input_recipe(specs, seed=seed, batch=batch, shapes=shapes or {})
+    drawn = seeded_inputs(specs, seed=seed, batch=batch, shapes=shapes)
+    return drawn, input_recipe(specs, seed=seed, batch=batch, shapes=shapes)
 
 
 def inputs_for_batches(
@@ -82,10 +87,8 @@ def inputs_for_batches(
         UsageError: several batch sizes are asked for and there is but one.
         DataError, UsageError, ModelError, ProviderError: see `bench_inputs`.
     """
-    found = list[BatchInputs]()
-    for batch in batches:
-        feeds, recipe = bench_inputs(model, settings, file=file, seed=seed, batch=batch, shapes=shapes)
-        found.append(BatchInputs.of(feeds, recipe))
+    specs = open_model(model, settings).inputs
+    found = [BatchInputs.of(*_fed(specs, file=file, seed=seed, batch=batch, shapes=shapes)) for batch in batches]
     if len({inputs.batch for inputs in found}) < len(found):
         raise UsageError(
             f"the inputs have the batch {found[0].batch} whatever --batch says",
