@@ -90,7 +90,8 @@ def parts_of(
 def judged(processes: Sequence[ProcessSamples]) -> dict[str, Any]:
     """Return the finding from some processes."""
     comparison = Comparison(arm=VARIANT, base=BASE, control=CONTROL)
-    arm, control = (estimate(processes, arm=name, base=BASE) for name in (VARIANT, CONTROL))
+    arm = estimate(processes, arm=VARIANT, base=BASE, control=CONTROL)
+    control = estimate(processes, arm=CONTROL, base=BASE)
     return short(judge([(comparison, arm, control)], margin=0.01, p=0.05)[0])
 
 

@@ -120,13 +120,20 @@ def test_verdicts_are_holms_over_the_comparisons_of_all_batch_sizes(measured: Be
         estimates = [
             (
                 comparison,
-                estimate(result.measurement.processes, arm=comparison.arm, base=comparison.base),
+                estimate(
+                    result.measurement.processes,
+                    arm=comparison.arm,
+                    base=comparison.base,
+                    control=comparison.control,
+                ),
                 estimate(result.measurement.processes, arm=comparison.control, base=comparison.base),
             )
             for comparison in measured.line.comparisons
         ]
         means = [
-            mean_estimate(result.measurement.processes, arm=comparison.arm, base=comparison.base)
+            mean_estimate(
+                result.measurement.processes, arm=comparison.arm, base=comparison.base, control=comparison.control
+            )
             for comparison in measured.line.comparisons
         ]
         found = list(result.measurement.findings)

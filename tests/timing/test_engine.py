@@ -273,7 +273,7 @@ def width_of(ratio):
 
 
 def t_width_of(measurement):
-    found = estimate(measurement.processes, arm="variant", base="base")
+    found = estimate(measurement.processes, arm="variant", base="base", control="control")
     return 2 * found.half_width(0.05)
 
 

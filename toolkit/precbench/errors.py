@@ -15,6 +15,11 @@ class PrecbenchError(Exception):
         self.remedy = " ".join(remedy.split())
 
 
+def problem_of(error: Exception) -> str:
+    """Return what is wrong on one line, whatever the error: another than ours is a bug, whose traceback tells more."""
+    return error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}, see its traceback"
+
+
 def printable(text: str) -> str:
     """Return a text on one line in which nothing steers a terminal: names come from strangers' files."""
     line = " ".join(text.split())

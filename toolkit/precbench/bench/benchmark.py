@@ -21,7 +21,7 @@ from precbench.bench.gate import Gate, pass_gate
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.profile import profile
 from precbench.bench.record_head import COMPLETE, record_head, watch_machine
-from precbench.errors import PrecbenchError
+from precbench.errors import problem_of
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
 from precbench.runtime.clocks import TimedClock
@@ -250,8 +250,7 @@ def early_end(error: KeyboardInterrupt | Exception) -> tuple[str, Exception | No
     """Return how a record that an error ended early says so, and the error; Ctrl-C is none."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, None
-    problem = error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}, see its traceback"
-    return f"failed: {problem}", error
+    return f"failed: {problem_of(error)}", error
 
 
 def _measure(

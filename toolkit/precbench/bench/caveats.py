@@ -187,7 +187,7 @@ def _odd_processes(measurement: Measurement) -> Iterator[Caveat]:
     """Name arms of which a few processes are far off: the ratio is of the usual process, and leaves them out."""
     for finding in measurement.findings:
         compared = finding.comparison
-        logs = process_log_ratios(measurement.processes, arm=compared.arm, base=compared.base)
+        logs = process_log_ratios(measurement.processes, arm=compared.arm, base=compared.base, control=compared.control)
         off = np.abs(logs - np.median(logs)) if len(logs) else logs
         far = off > max(_FAR_DEVIATIONS * 1.4826 * float(np.median(off)), _FAR) if len(logs) else off > 0
         if far.any():

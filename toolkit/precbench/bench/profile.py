@@ -11,7 +11,7 @@ from precbench.bench.arms import Line
 from precbench.errors import ModelError
 from precbench.progress import SILENT, Progress
 from precbench.timing.processes import run_child
-from precbench.timing.samples import DONE, INTERRUPTED
+from precbench.timing.samples import DONE
 from precbench.timing.schedule import ProcessPlan
 
 REPLICATES = 8
@@ -136,10 +136,7 @@ def _profile_once(line: Line, request: Mapping[str, Any], number: int, seed: int
         process = number * len(order) + place
         plan = ProcessPlan(replicate=number, process=process, arms=line.groups[index], seed=seed)
         outcome = run_child("precbench.bench.profile_child", {"plan": plan.to_json(), "request": request})
-        if outcome.failure is not None:
-            raise outcome.failure
-        if outcome.ended == INTERRUPTED:
-            raise KeyboardInterrupt
+        outcome.raise_failure()
         if outcome.ended != DONE:
             return None
         for arm, nodes in outcome.result.items():

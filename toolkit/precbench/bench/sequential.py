@@ -17,7 +17,7 @@ from precbench.errors import ModelError
 from precbench.runtime import SessionSettings
 from precbench.timing.journal import Kind, words_reading
 from precbench.timing.processes import Outcome, run_child
-from precbench.timing.samples import DONE, INTERRUPTED
+from precbench.timing.samples import DONE
 from precbench.timing.schedule import ProcessPlan
 
 PROTOCOL = "sequential"
@@ -186,11 +186,11 @@ def _measure_batches(
         asked = -(-IMAGES // (some.batch or 1))
         try:
             outcome = _run(request, line, some, asked, budget_s / shares)
-            error = _error_of(outcome)
             if passes := [words_reading(words) for kind, words in outcome.records if kind is Kind.READING]:
                 batches.append(_batch(some, passes, asked, shares))
-            if error is not None:
-                raise error
+            outcome.raise_failure()
+            if outcome.ended != DONE:
+                raise ModelError(f"the measuring process was {outcome.ended}", "free memory, or use a smaller --batch")
         except (KeyboardInterrupt, Exception) as error:
             if not batches:
                 raise
@@ -208,14 +208,6 @@ def _run(request: Mapping[str, Any], line: Line, inputs: BatchInputs, asked: int
             "most_s": share_s,
         }
         return run_child("precbench.bench.sequential_child", call)
-
-
-def _error_of(outcome: Outcome) -> KeyboardInterrupt | Exception | None:
-    if outcome.failure is not None or outcome.ended == DONE:
-        return outcome.failure
-    if outcome.ended == INTERRUPTED:
-        return KeyboardInterrupt()
-    return ModelError(f"the measuring process was {outcome.ended}", "free memory, or use a smaller --batch")
 
 
 def _batch(inputs: BatchInputs, passes: Sequence[Mapping[str, Any]], asked: int, shares: int) -> BatchPasses:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from precbench.errors import ModelError, NoTimeError, PrecbenchError, UsageError
+from precbench.errors import ModelError, NoTimeError, UsageError, problem_of
 from precbench.progress import SILENT, Progress
 from precbench.timing.looks import look_levels, planned_looks
 from precbench.timing.measurement import Clock
@@ -240,10 +240,7 @@ class _Run:
         if isinstance(error, NoTimeError):
             self.ended = BUDGET_SPENT
         else:
-            problem = (
-                error.problem if isinstance(error, PrecbenchError) else f"{type(error).__name__}, see its traceback"
-            )
-            self.ended, self.failure = f"failed: {problem}", error
+            self.ended, self.failure = f"failed: {problem_of(error)}", error
 
     def _measured(self) -> bool:
         return any(samples.blocks for samples in self.processes)
@@ -312,7 +309,7 @@ class _Run:
         return [
             (
                 comparison,
-                estimate(self.processes, arm=comparison.arm, base=comparison.base),
+                estimate(self.processes, arm=comparison.arm, base=comparison.base, control=comparison.control),
                 estimate(self.processes, arm=comparison.control, base=comparison.base),
             )
             for comparison in self.design.comparisons
@@ -336,7 +333,7 @@ class _Run:
 
     def _judge(self, p: float) -> list[Finding]:
         design = self.design
-        means = [mean_estimate(self.processes, arm=c.arm, base=c.base) for c in design.comparisons]
+        means = [mean_estimate(self.processes, arm=c.arm, base=c.base, control=c.control) for c in design.comparisons]
         return judge(
             self._estimates(), means=means, margin=design.margin, level=design.level, p=p, family=design.family
         )

@@ -43,6 +43,13 @@ class Outcome:
     records: Sequence[tuple[Kind, list[int]]]
     result: Any
 
+    def raise_failure(self) -> None:
+        """Raise the error that it ended with, or KeyboardInterrupt; a child that was killed raises nothing."""
+        if self.failure is not None:
+            raise self.failure
+        if self.ended == INTERRUPTED:
+            raise KeyboardInterrupt
+
 
 class ProcessRunner:
     """Runs plans in fresh Python processes (an `engine.RunProcess`)."""

@@ -114,36 +114,39 @@ def ratio_of(estimate: Estimate, *, level: float, p: float) -> Ratio:
     )
 
 
-def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> Estimate:
+def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None) -> Estimate:
     """Estimate the log time ratio arm / base of the usual call in the usual process.
 
-    Within a block: the difference of `ProcessSamples.log_times`. Within a process: the median over its blocks, which
-    a few disturbed blocks do not move. Over processes: a mean and its standard error, since two processes, or two
-    sessions in them, differ steadily by where they lie in memory: blocks of one process all share that, and are not
-    independent of each other. From ten processes on the mean is trimmed by a tenth at each end: one process in which
-    all went wrong would else widen the interval for all. It costs a few percent of width where none did. An arm that
-    has a process of its own is compared with the base's process of the same replicate. With a single replicate the
-    units are up to ten runs of consecutive blocks.
+    Within a block: the difference of `ProcessSamples.log_times`. Within a process: the midmean over its blocks (the
+    mean of the middle half), which a few disturbed blocks do not move. Over processes: a mean and its standard error,
+    since two processes, or two sessions in them, differ steadily by where they lie in memory: blocks of one process all
+    share that, and are not independent of each other. From ten processes on the mean is trimmed by a tenth at each end:
+    one process in which all went wrong would else widen the interval for all. It costs a few percent of width where
+    none did. An arm that has a process of its own is compared with the base's process of the same replicate. With a
+    single replicate the units are up to ten runs of consecutive blocks.
 
     Args:
         processes: of one measurement; those without a whole block count for nothing.
         arm: in the numerator.
         base: in the denominator.
+        control: an arm that is the same thing as the base. The denominator is then the geometric mean of both:
+            the base measured twice, which takes a quarter off the variance of the ratio.
 
     Source: replication at the level where the noise is: T. Kalibera, R. Jones, "Rigorous benchmarking in reasonable
         time", ISMM 2013. The trimmed mean's error and its t: J. W. Tukey, D. H. McLaughlin, Sankhya A 25, 1963; K. K.
-        Yuen, Biometrika 61, 1974. Batch means for one process: A. M. Law, "Simulation Modeling and Analysis", 9.5.
+        Yuen, Biometrika 61, 1974. The midmean: J. W. Tukey, "Exploratory Data Analysis", 1977. Batch means for one
+        process: A. M. Law, "Simulation Modeling and Analysis", 9.5.
     """
-    replicates = _replicates(processes, arm, base)
+    replicates = _replicates(processes, arm, base, control)
     if len(replicates) == 1:
         return _from_units(replicates[0].batches(), BATCH)
     return _from_units(np.array([replicate.difference() for replicate in replicates]), PROCESS)
 
 
-def mean_estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> Estimate:
+def mean_estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None) -> Estimate:
     """Estimate the log ratio of mean times, arm / base: with every slow call and every slow process in it.
 
-    `estimate` is of the usual call in the usual process, which a median of medians and a trimmed mean describe: it is
+    `estimate` is of the usual call in the usual process, which medians, midmeans and a trimmed mean describe: it is
     blind to an arm of which a fifth of the calls, or a twentieth of the processes, is slow. This one is not, and is
     noisier for it. Within a process: the ratio of the means over all timed calls; over processes: their mean, nothing
     trimmed. Its error is that of a log by the delta method.
@@ -152,22 +155,27 @@ def mean_estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str) -
         processes: as for `estimate`.
         arm: in the numerator.
         base: in the denominator.
+        control: as for `estimate`; the denominator is then the mean of both.
     """
+    bases = _bases(base, control)
     found: dict[int, dict[str, float]] = {}
     for samples in processes:
-        for name in {arm, base} & set(samples.plan.arms) if samples.blocks else ():
+        for name in {arm, *bases} & set(samples.plan.arms) if samples.blocks else ():
             found.setdefault(samples.plan.replicate, {})[name] = float(samples.of(name).mean())
-    both = [here for here in found.values() if arm in here and base in here]
-    ratios = np.array([here[arm] / here[base] for here in both])
+    whole = [here for here in found.values() if {arm, *bases} <= here.keys()]
+    ratios = np.array([here[arm] / np.mean([here[name] for name in bases]) for here in whole])
     if len(ratios) < 2:
         return Estimate(mean=float(np.log(ratios).sum()), error=float("inf"), units=len(ratios), unit=PROCESS)
     mean, error = ratios.mean(), ratios.std(ddof=1) / np.sqrt(len(ratios))
     return Estimate(mean=float(np.log(mean)), error=float(error / mean), units=len(ratios), unit=PROCESS)
 
 
-def process_log_ratios(processes: Sequence[ProcessSamples], *, arm: str, base: str) -> NDArray[np.float64]:
+def process_log_ratios(
+    processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None
+) -> NDArray[np.float64]:
     """Return what each replicate shows, float64 [replicates]: what `estimate` averages."""
-    return np.array([replicate.difference() for replicate in _replicates(processes, arm, base)], dtype=np.float64)
+    replicates = _replicates(processes, arm, base, control)
+    return np.array([replicate.difference() for replicate in replicates], dtype=np.float64)
 
 
 _Logs = NDArray[np.float64]
@@ -175,35 +183,55 @@ _Logs = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Replicate:
-    """The log times of an arm and its base in one replicate, block by block; paired where one process has both."""
+    """The log times of an arm and its bases in one replicate, block by block; paired where one process has them all."""
 
     arm: _Logs
-    base: _Logs
+    bases: tuple[_Logs, ...]
     paired: bool
 
     def difference(self) -> float:
         if self.paired:
-            return float(np.median(self.arm - self.base))
-        return float(np.median(self.arm) - np.median(self.base))
+            return _midmean(self.arm - np.mean(self.bases, axis=0))
+        return _midmean(self.arm) - float(np.mean([_midmean(base) for base in self.bases]))
 
     def batches(self) -> _Logs:
-        blocks = min(len(self.arm), len(self.base))
+        blocks = min(len(logs) for logs in (self.arm, *self.bases))
         count = max(1, min(MOST_BATCHES, blocks // _LEAST_BLOCKS))
-        parts = zip(np.array_split(self.arm[:blocks], count), np.array_split(self.base[:blocks], count), strict=True)
-        return np.array([_Replicate(arm=arm, base=base, paired=self.paired).difference() for arm, base in parts])
+        parts = [np.array_split(logs[:blocks], count) for logs in (self.arm, *self.bases)]
+        return np.array(
+            [
+                _Replicate(arm=arm, bases=tuple(bases), paired=self.paired).difference()
+                for arm, *bases in zip(*parts, strict=True)
+            ]
+        )
 
 
-def _replicates(processes: Sequence[ProcessSamples], arm: str, base: str) -> list[_Replicate]:
+def _midmean(values: _Logs) -> float:
+    """Return the mean of the middle half; of three values, the one in the middle."""
+    cut = (len(values) + 1) // 4
+    return float(np.sort(values)[cut : len(values) - cut].mean())
+
+
+def _bases(base: str, control: str | None) -> tuple[str, ...]:
+    return (base,) if control is None else (base, control)
+
+
+def _replicates(processes: Sequence[ProcessSamples], arm: str, base: str, control: str | None) -> list[_Replicate]:
+    wanted = (arm, *_bases(base, control))
     found: dict[int, dict[str, tuple[int, _Logs]]] = {}
     for samples in processes:
-        if samples.blocks and {arm, base} & set(samples.plan.arms):
+        if samples.blocks and {*wanted} & set(samples.plan.arms):
             logs = samples.log_times()
             here = found.setdefault(samples.plan.replicate, {})
             here.update({name: (samples.plan.process, logs[:, i]) for i, name in enumerate(samples.plan.arms)})
     return [
-        _Replicate(arm=here[arm][1], base=here[base][1], paired=here[arm][0] == here[base][0])
+        _Replicate(
+            arm=here[arm][1],
+            bases=tuple(here[name][1] for name in wanted[1:]),
+            paired=len({here[name][0] for name in wanted}) == 1,
+        )
         for here in found.values()
-        if arm in here and base in here
+        if here.keys() >= {*wanted}
     ]
 
 

@@ -28,7 +28,8 @@ class Comparison:
     Args:
         arm: the variant.
         base: what it is compared with.
-        control: an arm that is the same thing as the base.
+        control: an arm that is the same thing as the base: what the base shows against itself, and a second session of
+            it in the denominator (`statistics.estimate`).
     """
 
     arm: str
@@ -42,7 +43,7 @@ class Finding:
 
     Args:
         comparison: what was compared.
-        ratio: of the arm.
+        ratio: of the arm, over base and control together.
         control: ratio of the control: the same thing twice.
         mean_ratio: of mean times, with every slow call and slow process in it; None where it was not looked at.
         verdict: see `judge`.
