@@ -10,7 +10,8 @@ from scipy import stats
 
 from precbench.bench import profile as profile_module
 from precbench.bench.arms import line_up
-from precbench.bench.benchmark import TimingOptions, benchmark
+from precbench.bench.benchmark import benchmark
+from precbench.bench.options import TimingOptions
 from precbench.bench.profile import MOST_NODES, REPLICATES, account, profile
 from precbench.bench.profile_child import _usual
 from precbench.errors import ModelError

@@ -11,8 +11,8 @@ import pytest
 from precbench.errors import DataError, OutputError, UsageError
 from precbench.study import run as run_module
 from precbench.study.definition import Study, load_study
+from precbench.study.journal import Stage
 from precbench.study.run import Run
-from precbench.study.run_folder import Stage
 
 
 @pytest.fixture
@@ -33,7 +33,12 @@ def checkpoint_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
         return Stage(key=key, files={}, facts={})
 
     monkeypatch.setattr(Run, "_train", train)
-    return lambda study: Run(study, tmp_path / "run").ensure_checkpoint().key
+
+    def key(study: Study) -> str:
+        with Run(study, tmp_path / "run") as run:
+            return run.ensure_checkpoint().key
+
+    return key
 
 
 def test_other_images_under_the_same_name_are_trained_on_again(
@@ -51,7 +56,7 @@ def test_timing_and_decimals_do_not_ask_for_another_training(
     other = replace(
         study,
         timing=replace(study.timing, budget_s=1.0),
-        experiment=replace(study.experiment, decimals=(3,)),
+        experiment=(replace(study.experiment[0], decimals=(3,)),),
     )
     assert checkpoint_key(other) == checkpoint_key(study)
     longer = replace(study, training=replace(study.training, epochs=99))

@@ -30,8 +30,9 @@ from precbench.cli.output import (
 from precbench.errors import PrecbenchError, UsageError
 
 if TYPE_CHECKING:
-    from precbench.bench.benchmark import Benchmark, TimingOptions
+    from precbench.bench.benchmark import Benchmark
     from precbench.bench.inputs import BatchInputs
+    from precbench.bench.options import TimingOptions
     from precbench.bench.sequential import SequentialBenchmark
     from precbench.runtime import SessionSettings
 
@@ -214,7 +215,7 @@ def _options(
     profile: bool,
     seed: int,
 ) -> "TimingOptions":
-    from precbench.bench.benchmark import TimingOptions
+    from precbench.bench.options import TimingOptions
     from precbench.cli.quantities import parse_duration_s, parse_percent
     from precbench.runtime.clocks import timed_clock
 
@@ -247,11 +248,11 @@ def _inputs(
 
 def _default_models(bars: Any) -> tuple[Path, list[Path]]:
     """The default study's base and its variants; where there are none, the one at 4 decimals is made."""
-    run = default_run(bars)
-    base = run.ensure_base()
-    names = list(run.variants()) or [run.ensure_variant(decimals=4)[0]]
-    bars.note(f"timing {', '.join(names)} against {base}")
-    return base, [run.variant_path(name) for name in names]
+    with default_run(bars) as run:
+        base = run.ensure_base()
+        names = list(run.variants()) or [run.ensure_variant(decimals=4)[0]]
+        bars.note(f"timing {', '.join(names)} against {base}")
+        return base, [run.variant_path(name) for name in names]
 
 
 def _default_record() -> Path:

@@ -1,7 +1,7 @@
 """Evaluate a model: accuracy and confusion where there are labels, fidelity to a reference where there are none."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from precbench.accuracy import (
     per_class,
     top_classes,
 )
-from precbench.datasets import Dataset, Preprocessing, Splits, load_dataset, load_splits
-from precbench.errors import DataError, UsageError
+from precbench.datasets import Dataset, Preprocessing, load_dataset
+from precbench.errors import DataError
 from precbench.graph import ModelMetadata, load_model, read_metadata
 from precbench.progress import SILENT, Progress
 from precbench.runtime import (
@@ -37,6 +37,7 @@ from precbench.runtime import (
     seeded_inputs,
 )
 from precbench.study.definition import Study, load_study, shipped_studies
+from precbench.study.material import Material, Places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +176,30 @@ def run_model(
     if data.images is None:
         return predict(session, data.inputs or {}, batch=batch, progress=progress)
     preprocess = preprocessing or model_preprocessing(session)
-    images, spec, rows = data.images, _image_input(session), fixed_batch(session.inputs) or batch
-    starts = range(0, len(images), rows)
-    batches = ({spec.name: _arrange(preprocess.apply(images[start : start + rows]), spec)} for start in starts)
+    images, rows = data.images, fixed_batch(session.inputs) or batch
+    batches = (
+        image_feeds(session.model, session.inputs, preprocess, images[start : start + rows])
+        for start in range(0, len(images), rows)
+    )
     return predict_batches(session, batches, rows=len(images), progress=progress)
+
+
+def image_feeds(
+    model: Path, inputs: Sequence[TensorSpec], preprocessing: Preprocessing, images: NDArray[np.uint8]
+) -> dict[str, NDArray[Any]]:
+    """Return the feeds of a model for some images: preprocessed, in the order of axes that its input has.
+
+    Args:
+        model: for messages.
+        inputs: of the model.
+        preprocessing: from the images to its input.
+        images: uint8 [n, height, width, 3].
+
+    Raises:
+        DataError: the model does not take one batch of images.
+    """
+    spec = _image_input(model, inputs)
+    return {spec.name: _arrange(preprocessing.apply(images), spec)}
 
 
 def load_data(
@@ -189,10 +210,12 @@ def load_data(
     seed: int = 0,
     batch: int = 32,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    directory: Path | None = None,
 ) -> EvaluationData:
     """Find what `--data` means for a model.
 
-    A study's name or file means the split that the study keeps for it; `digits` that of the shipped digits study; an
+    A study's name or file means the split that the study keeps for it; `digits` and `cifar10` that of the shipped
+    studies (`directory` is where cifar10 lies); `folder:PATH` is a folder of images; an
     .npz with `images` is a labelled set, another .npz holds one array per model input, and labels as `labels`. None
     means inputs drawn from the seed that fit what the model declares.
 
@@ -205,30 +228,12 @@ def load_data(
         return EvaluationData(description=recipe, inputs=inputs)
     study = _study_for(spec)
     if study is not None:
-        dataset = study_split(study, split)
+        dataset = Material(study, Places(data=directory)).split(split)
         return _from_dataset(dataset, {"source": study.data.source, "split": split, "seed": study.data.seed})
     path = Path(spec.removeprefix("npz:"))
     if path.suffix == ".npz" and path.is_file() and not _has_images(path, session):
         return _from_arrays(path, session)
-    return _from_dataset(load_dataset(spec, split=split), {"source": spec})
-
-
-def load_study_splits(study: Study) -> Splits:
-    """Return a study's three parts."""
-    data, (train, validation, test) = study.data, study.data.fractions
-    return load_splits(data.source, size=data.size, seed=data.seed, fractions=(train, validation, test))
-
-
-def study_split(study: Study, split: str) -> Dataset:
-    """Return a study's train, validation or test images.
-
-    Raises:
-        UsageError: another split is asked for.
-    """
-    parts = dict(load_study_splits(study))
-    if split not in parts:
-        raise UsageError(f"there is no split {split!r}", f"choose one of {', '.join(parts)}")
-    return parts[split]
+    return _from_dataset(load_dataset(spec, split=split, directory=directory), {"source": spec})
 
 
 def model_preprocessing(session: Session) -> Preprocessing:
@@ -252,7 +257,7 @@ def preprocessing_for(session: Session, mode: str, data: EvaluationData) -> Prep
     Raises:
         DataError: the mode is unknown, or the model takes no images.
     """
-    shape = _image_input(session).shape
+    shape = _image_input(session.model, session.inputs).shape
     height, width = (shape[2], shape[3]) if _is_nchw(shape) else (shape[1], shape[2])
     own = (1, 1) if data.images is None else data.images.shape[1:3]
     return Preprocessing.for_mode(
@@ -331,14 +336,14 @@ def _is_classifier(session: Session) -> bool:
     return len(output.shape) == 2 and np.issubdtype(output.dtype, np.floating) and output.shape[1] != 1
 
 
-def _image_input(session: Session) -> TensorSpec:
-    if len(session.inputs) != 1 or len(session.inputs[0].shape) != 4:
+def _image_input(model: Path, inputs: Sequence[TensorSpec]) -> TensorSpec:
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise DataError(
-            f"{session.model} does not take one batch of images: its inputs are "
-            f"{', '.join(f'{spec.name} {list(spec.shape)}' for spec in session.inputs)}",
+            f"{model} does not take one batch of images: its inputs are "
+            f"{', '.join(f'{spec.name} {list(spec.shape)}' for spec in inputs)}",
             "feed arrays under the model's input names in an .npz file",
         )
-    return session.inputs[0]
+    return inputs[0]
 
 
 def _is_nchw(shape: tuple[int | str | None, ...]) -> bool:

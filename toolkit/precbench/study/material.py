@@ -1,0 +1,184 @@
+"""What a study works on: its images, and the network that it begins with, wherever these lie on this machine."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from precbench.datasets import Dataset, Preprocessing, Splits, load_splits, source_digest
+from precbench.errors import UsageError
+from precbench.files import file_digest
+from precbench.nearest import nearest
+from precbench.progress import SILENT, Progress
+from precbench.study.definition import Study
+
+if TYPE_CHECKING:
+    from precbench.checkpoints.saving import CheckpointFiles
+
+
+TRAINING_STATE = "training-state.npz"
+"""What an unfinished training goes on from, in the checkpoint's folder; removed by who has saved its result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where things lie on this machine that a study file names and does not hold.
+
+    Args:
+        data: folder (or archive) of the data set; None takes Keras's download where there is one.
+        weights: ImageNet weights without the head, in Keras's H5; None takes Keras's download.
+        checkpoint: a trained network to begin with in place of training: a folder with `architecture.json` and
+            `weights.h5`, or a `.keras` file; None trains.
+    """
+
+    data: Path | None = None
+    weights: Path | None = None
+    checkpoint: Path | None = None
+
+
+class Material:
+    """The images and the network of a study; images are read once, when they are first asked for."""
+
+    def __init__(self, study: Study, places: Places, progress: Progress = SILENT) -> None:
+        """Check what can be checked without reading anything.
+
+        Raises:
+            PrecbenchError: the preprocessing is unknown, or a place is given that the study has no use for.
+        """
+        self._study, self._places, self._progress = study, places, progress
+        self.preprocessing = Preprocessing.for_mode(study.architecture.preprocessing, study.architecture.input_size)
+        if places.weights is not None and study.architecture.weights != "imagenet":
+            raise UsageError(
+                f"weights are given ({places.weights}), and the study begins with {study.architecture.weights} ones",
+                'leave --weights out, or write weights = "imagenet" in [architecture]',
+            )
+
+    def split(self, name: str) -> Dataset:
+        """Return the train, validation or test images.
+
+        Raises:
+            UsageError: another split is asked for.
+        """
+        parts = dict(self.splits)
+        if name not in parts:
+            raise UsageError(f"there is no split {name!r}", f"{nearest(name, parts)}; choose {', '.join(parts)}")
+        return parts[name]
+
+    @cached_property
+    def splits(self) -> Splits:
+        """All three."""
+        data = self._study.data
+        return load_splits(
+            data.source,
+            size=data.size,
+            seed=data.seed,
+            fractions=data.fractions,
+            directory=self._directory,
+            on_bad_image=data.on_bad_image,
+            note=self._progress.note,
+        )
+
+    def digest(self) -> str | None:
+        """Return the digest of the data that can change; None for what is embedded."""
+        return source_digest(self._study.data.source, directory=self._directory)
+
+    def training_key(self) -> list[Any]:
+        """Return all that a checkpoint depends on, as JSON."""
+        if self._places.checkpoint is not None:
+            return [{path.name: file_digest(path) for path in self._given() if path is not None}]
+        sections = (self._study.data, self._study.architecture, self._study.training)
+        weights = None if self._places.weights is None else file_digest(self._weights_given())
+        return [*(asdict(section) for section in sections), self.digest(), weights]
+
+    def make_checkpoint(self, folder: Path) -> tuple["CheckpointFiles", dict[str, Any]]:
+        """Train the network, or take the one that is given; write it into a folder.
+
+        Returns:
+            The files, and what is worth knowing of how they came to be.
+        """
+        from precbench.checkpoints.saving import save_checkpoint
+
+        if self._places.checkpoint is not None:
+            from precbench.checkpoints.loading import load_model
+
+            model, weights = self._given()
+            self._progress.note(f"beginning with the checkpoint {self._places.checkpoint}")
+            return save_checkpoint(load_model(model, weights), folder), {"given": self.training_key()[0]}
+        return self._train(folder)
+
+    def _train(self, folder: Path) -> tuple["CheckpointFiles", dict[str, Any]]:
+        from precbench.checkpoints.architectures import build
+        from precbench.checkpoints.saving import save_checkpoint
+        from precbench.checkpoints.training import train
+
+        architecture, splits, training = self._study.architecture, self.splits, self._study.training
+        self._progress.note(
+            f"training {architecture.name} on {self._study.data.source}, {training.epochs} epochs; "
+            f"first TensorFlow builds its graph"
+        )
+        model = build(
+            architecture.name,
+            input_size=architecture.input_size,
+            classes=len(splits.train.class_names),
+            alpha=architecture.alpha,
+            bn_momentum=training.bn_momentum,
+            seed=training.seed,
+            weights=self._pretrained(),
+            dropout=architecture.dropout,
+        )
+        state = folder / TRAINING_STATE
+        trained = train(model, splits, self.preprocessing, training, state=state, progress=self._progress)
+        files = save_checkpoint(trained.model, folder, trained.history)
+        return files, {
+            "images": {name: len(part) for name, part in splits},
+            "kept_epoch": trained.kept_epoch,
+            "history": [asdict(epoch) for epoch in trained.history],
+            "versions": _versions(),
+        }
+
+    @cached_property
+    def _directory(self) -> Path | None:
+        if self._study.data.source != "cifar10" or self._places.data is not None:
+            return self._places.data
+        from precbench.checkpoints.downloads import cifar10_folder
+
+        return cifar10_folder()
+
+    def _pretrained(self) -> Path | None:
+        if self._study.architecture.weights != "imagenet":
+            return None
+        if self._places.weights is not None:
+            return self._weights_given()
+        from precbench.checkpoints.downloads import imagenet_weights
+
+        architecture = self._study.architecture
+        return imagenet_weights(architecture.name, alpha=architecture.alpha, input_size=architecture.input_size)
+
+    def _weights_given(self) -> Path:
+        path = self._places.weights
+        if path is None or not path.is_file():
+            raise UsageError(f"there is no file {path}", "name the ImageNet weights with --weights")
+        return path
+
+    def _given(self) -> tuple[Path, Path | None]:
+        """The model's file, and its weights where they are apart."""
+        path = self._places.checkpoint
+        assert path is not None
+        if path.is_file():
+            return path, None
+        pair = path / "architecture.json", path / "weights.h5"
+        for file in pair:
+            if not file.is_file():
+                raise UsageError(
+                    f"the checkpoint {path} has no {file.name}",
+                    "name a folder with architecture.json and weights.h5, or a .keras file",
+                )
+        return pair
+
+
+def _versions() -> Mapping[str, str]:
+    import importlib.metadata
+
+    packages = ("keras", "numpy", "scikit-learn", "tensorflow")
+    return {name: importlib.metadata.version(name) for name in packages}
