@@ -331,7 +331,7 @@ def main() -> None:
         f"{of_the_kept(rows)}\n"
         f"Mean number of images until the answer, rule by rule:\n\n"
         f"{side_by_side(far, mean_images)}\n"
-        f"Wrong answers just beside the margin, in percent:\n\n"
+        f"Wrong answers just beside the margin, in percent; 5 are allowed (the last rule is for one look, not 19):\n\n"
         f"{side_by_side(beside, wrong_percent)}"
     )
     value = {"images": IMAGES, "margin_points": MARGIN_POINTS, "alpha": ALPHA, "rows": rows}

@@ -56,7 +56,9 @@ def run_in_parts(
     cut = cut_model(model, changes)
     inputs = {value.name for value in model.proto.graph.input}
     captured = [name for name in cut.values if name not in inputs]
-    values = run(part_before(model, captured).model, feeds) if captured else {}
+    before = part_before(model, captured).model
+    read = {value.name for value in before.proto.graph.input}
+    values = run(before, {name: feeds[name] for name in feeds if name in read}) if captured else {}
     types = {name: array.dtype for name, array in values.items()}
     part = part_behind(model, cut, types, fed=changes if fed else ())
     at_hand = {**feeds, **values}

@@ -224,6 +224,18 @@ def test_initializers_that_can_be_overridden(network: OnnxModel) -> None:
     assert all(one.way is Way.FIXED for one in found.values())
 
 
+def test_inputs_that_nothing_reads_once_it_is_folded() -> None:
+    """Before IR version 4 each initializer is an input too, and stays one in ONNX Runtime's graph."""
+    model = parsed(
+        """g (float[n, 2] x, float[2,2] v, float[2,2] w, int64[1] shape) => (float[n, 2] y)
+        <float[2,2] v = {1,2,3,4}, float[2,2] w = {5,6,7,8}, int64[1] shape = {2}>
+        { k = ConstantOfShape(shape) a = MatMul(x, v) b = Tanh(a) c = Add(b, k) y = MatMul(c, w) }"""
+    )
+    model.proto.ir_version = 3
+    found = assert_law(model, [changed(model, "v"), changed(model, "w")])
+    assert found["w"].way is Way.FIXED
+
+
 def test_weights_that_are_values_of_nodes() -> None:
     model = parsed(
         """g (float[n, 2] x) => (float[n, 2] y)

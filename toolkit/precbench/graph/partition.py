@@ -90,7 +90,7 @@ def obstacle(model: OnnxModel, changed: Collection[int]) -> str | None:
 
 
 def part_before(model: OnnxModel, values: Collection[str]) -> Part:
-    """Return the part of a model that makes some of its values: with all the model's inputs, and these as outputs.
+    """Return the part of a model that makes some of its values: with the inputs that it reads, and these as outputs.
 
     The outputs' types are left open, for a runtime to infer.
 
@@ -99,8 +99,10 @@ def part_before(model: OnnxModel, values: Collection[str]) -> Part:
         values: of the graph's own nodes, not of a subgraph's.
     """
     flow = _Flow(model)
-    inputs = [value for value in model.proto.graph.input if value.name not in flow.constants]
-    return _part(flow, sorted(flow.needed_for(values)), inputs, [_value_info(name) for name in values], set())
+    nodes = sorted(flow.needed_for(values))
+    read = {name for index in nodes for name in flow.reads[index]} - flow.constants
+    inputs = [value for value in model.proto.graph.input if value.name in read]
+    return _part(flow, nodes, inputs, [_value_info(name) for name in values], set())
 
 
 def part_behind(model: OnnxModel, cut: Cut, types: Mapping[str, np.dtype[Any]], *, fed: Collection[int] = ()) -> Part:

@@ -184,7 +184,7 @@ def _has_room(base: Base, taken: int, more: int) -> bool:
 def _proved(base: Base, groups: Sequence[Group], uncut: deque[Uncut]) -> Pass:
     """Prove once more, with the front that the pass really uses; what fails has to run whole."""
     front = open_front(base, groups)
-    captured = capture(base, front)
+    captured = capture_proofs(base, front)
     sure = []
     for group in groups:
         if group.prover is None or is_proved(base, group.prover, captured):
@@ -204,5 +204,5 @@ def _ready(base: Base, front: Session | None, index: int) -> _Ready:
     with meter.time("inputs"):
         batch = ready_batch(base.session.inputs, batches[index])
     with meter.time("before the cut"):
-        captured = front.run(batch.feeds) if front is not None else {}
+        captured = capture(front, batch.feeds)
     return _Ready(batch=batch, at_hand={**batch.feeds, **captured}, done=batches.start(index))

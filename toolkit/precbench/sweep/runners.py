@@ -163,10 +163,15 @@ def is_proved(base: Base, prover: Runner, captured: Sequence[Arrays]) -> bool:
     return True
 
 
-def capture(base: Base, front: Session | None) -> list[Arrays]:
+def capture(front: Session | None, feeds: Arrays) -> Arrays:
+    """Return what a front captures of a batch."""
+    return {} if front is None else front.run({spec.name: feeds[spec.name] for spec in front.inputs})
+
+
+def capture_proofs(base: Base, front: Session | None) -> list[Arrays]:
     """Return what a front captures of each batch of the proof."""
     with base.terms.meter.time("proofs"):
-        return [front.run(proof.batch.feeds) if front is not None else {} for proof in base.proofs]
+        return [capture(front, proof.batch.feeds) for proof in base.proofs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -250,7 +255,7 @@ def _set(base: Base, executed: OnnxModel, changes: Mapping[Variant, Changes], cu
         cut=cut,
         values=values,
         types=types,
-        captured=capture(base, front),
+        captured=capture_proofs(base, front),
     )
 
 
