@@ -43,7 +43,9 @@ def row(
             "gained": 0, "lost": lost, "changed": lost, "total": 10_000, "variant_correct": 9400 - lost,
             "difference_points": points, "low_points": points - 0.04, "high_points": points + 0.04,
         },
-        "decision": {"change": change or ("loss" if lost > 50 else "no loss")},
+        "decision": {
+            "change": change or ("loss" if lost > 50 else "no loss"), "within_margin": lost <= 40 and not change,
+        },
         "timing": None if ratio is None else timing(name, verdict, ratio, smallest),
         "file": None if zstd is None else {"zstd_bytes": zstd, "file_bytes": 9_180_000},
     }  # fmt: skip
@@ -92,7 +94,7 @@ def printed(experiment: Json, *others: Json) -> str:
 
 def test_it_says_from_which_decimals_on_there_is_no_loss_and_no_change() -> None:
     text = sentences(all_groups(*(row({"all": n}, lost=lost) for n, lost in ((1, 6000), (2, 30), (3, 1), (4, 0)))))
-    assert "from 2 decimals on, no loss of 0.5 points" in text
+    assert "from 2 decimals on, a loss of 0.5 points is excluded" in text
     assert "from 4 on, none of the 10,000 images changes its class, which excludes a loss of 0.04 points" in text
     assert "a loss is shown at 1" in text
 
@@ -155,7 +157,7 @@ def test_single_layers_say_at_which_decimals_how_many_lose() -> None:
 def test_combinations_name_the_winner() -> None:
     both = [row({"expand": 3, "project": 2}), row({"expand": 2, "project": 2}, lost=700)]
     text = sentences({"name": "combinations", "targets": "combinations", "rows": both})
-    assert "1 of 2 without a loss of 0.5 points; the fewest decimals among these: expand 3, project 2" in text
+    assert "for 1 of 2 a loss of 0.5 points is excluded; the fewest decimals among these: expand 3, project 2" in text
 
 
 def test_a_failed_point_is_named_with_the_reason() -> None:

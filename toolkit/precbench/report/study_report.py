@@ -141,11 +141,11 @@ def _about_experiment(results: Mapping[str, Any], experiment: Mapping[str, Any])
 
 
 def _from_which_on(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
-    keeps = _fewest(rows, lambda row: row["decision"]["change"] in ("no loss", "gain"))
+    keeps = _fewest(rows, lambda row: row["decision"]["within_margin"])
     steady = _fewest(rows, lambda row: not row["flips"]["changed"])
     said = []
     if keeps is not None:
-        said.append(f"from {keeps['decimals']} decimals on, no loss of {results['margin_points']:g} points")
+        said.append(f"from {keeps['decimals']} decimals on, a loss of {results['margin_points']:g} points is excluded")
     else:
         said.append(f"at no number of decimals is a loss of {results['margin_points']:g} points excluded")
     if steady is not None:
@@ -170,9 +170,9 @@ def _fewest(rows: Sequence[Mapping[str, Any]], holds: Any) -> Mapping[str, Any] 
 
 
 def _best_combination(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
-    keeps = [row for row in rows if row["decision"]["change"] in ("no loss", "gain")]
+    keeps = [row for row in rows if row["decision"]["within_margin"]]
     winner = next((row for row in rows if row["name"] == results["winners"].get("combinations")), None)
-    said = f"{len(keeps)} of {len(rows)} without a loss of {results['margin_points']:g} points"
+    said = f"for {len(keeps)} of {len(rows)} a loss of {results['margin_points']:g} points is excluded"
     if winner is not None:
         parts = ", ".join(f"{group} {n}" for group, n in winner["parts"].items())
         said += f"; the fewest decimals among these: {parts} ({winner['flips']['difference_points']:+.2f} points)"
@@ -214,7 +214,9 @@ def _about_time(results: Mapping[str, Any]) -> str:
     session, margin = timing["session"], timing["settings"]["margin"]
     points = [row["timing"]["ratio"]["point"] for row in rows.values()]
     smallest = [r["timing"]["smallest_effect"] for r in rows.values() if r["timing"]["smallest_effect"] is not None]
-    able = f"; effects from {100 * max(smallest):.1f} % could have been called" if smallest else ""
+    able = (
+        f"; effects from {100 * max(smallest):.1f} % could have been called" if smallest and max(smallest) < 1 else ""
+    )
     return (
         f"Time on {session['provider']}, {session['intra_op_threads']} thread(s): ratios from {min(points):.3f} to "
         f"{max(points):.3f}, the base against itself {interval(results['control'])}. {_verdicts([*rows.values()])} "
@@ -242,7 +244,7 @@ def _about_bytes(results: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     done = [row for row in rows if row["flips"] is not None]
-    chosen = _fewest(done, lambda row: row["decision"]["change"] in ("no loss", "gain")) or _fewest(
+    chosen = _fewest(done, lambda row: row["decision"]["within_margin"]) or _fewest(
         done, lambda row: not row["flips"]["changed"]
     )
     chosen = chosen or max(rows, key=lambda row: row["decimals"])

@@ -380,7 +380,7 @@ def _join(where: str, key: str) -> str:
 
 
 def _type_name(kind: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text in quotes"}
+    names = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
     return names.get(
         kind, "a table" if dataclasses.is_dataclass(kind) or typing.get_origin(kind) is Mapping else "a list"
     )

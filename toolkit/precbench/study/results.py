@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.accuracy import Flips, accuracy_of, confusion_matrix, flips
-from precbench.accuracy.noninferiority import Change, Decision, decide
+from precbench.accuracy.noninferiority import Decision, decide
 from precbench.study.definition import AccuracySection
 from precbench.study.experiments import Point
 from precbench.study.journal import PointState, Predictions, State
@@ -37,7 +37,7 @@ class Row:
     @property
     def keeps(self) -> bool:
         """Whether it is shown to lose less than the margin."""
-        return self.decision is not None and self.decision.change in (Change.NO_LOSS, Change.GAIN)
+        return self.decision is not None and self.decision.within_margin
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -16,7 +16,7 @@ from precbench.runtime.batches import ReadyBatch, ready_batch, store_rows
 from precbench.runtime.memory import resident_bytes
 from precbench.sweep.base import Arrays, Base, open_model
 from precbench.sweep.planning import Family
-from precbench.sweep.runners import Group, Uncut, capture, is_proved, open_front, open_group
+from precbench.sweep.runners import Group, Uncut, capture, capture_proofs, is_proved, open_front, open_group
 from precbench.sweep.variants import Variant
 
 Outputs = dict[str, NDArray[Any]]
