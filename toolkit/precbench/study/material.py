@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from precbench.datasets import Dataset, Preprocessing, Splits, load_splits, source_digest
 from precbench.errors import UsageError
@@ -145,15 +145,10 @@ class Material:
 
         return cifar10_folder()
 
-    def _pretrained(self) -> Path | None:
+    def _pretrained(self) -> Path | Literal["imagenet"] | None:
         if self._study.architecture.weights != "imagenet":
             return None
-        if self._places.weights is not None:
-            return self._weights_given()
-        from precbench.checkpoints.downloads import imagenet_weights
-
-        architecture = self._study.architecture
-        return imagenet_weights(architecture.name, alpha=architecture.alpha, input_size=architecture.input_size)
+        return "imagenet" if self._places.weights is None else self._weights_given()
 
     def _weights_given(self) -> Path:
         path = self._places.weights

@@ -76,7 +76,7 @@ def sweep(
         batches: for all of them. What `make` returns is not kept longer than a block.
         settings: of the sessions.
         workers: how many sessions run at a time, 1..1024, each with the threads of the settings. Several of one thread
-            do more than one of several, whose threads wait for each other at every node. They change no bit.
+            do no less than one of several, whose threads wait for each other at every node. They change no bit.
         limits: of memory and time; None for the usual ones.
         started: called when a pass begins, with the names of the variants that are yielded when it ends.
         progress: stepped by rows, of all variants together.
