@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from precbench.bench.benchmark import TimingOptions, benchmark
+from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import inputs_for_batches
+from precbench.bench.options import TimingOptions
 from precbench.bench.sequential import benchmark_sequentially
 from precbench.files import write_json
 from precbench.graph import list_initializers, load_model, select

@@ -103,7 +103,8 @@ def bench_record() -> Callable[[], dict[str, Any]]:
             "governor": None, "load_average": [0.31, 0.42, 0.4], "memory_bytes": 8_325_144_576, "gpus": [],
             "os": "Linux", "os_release": "6.8.0", "machine": "x86_64", "python": "3.12.3",
             "packages": {"precbench": "0.1.0", "numpy": "2.3.4", "onnxruntime": "1.31.0"},
-            "denormals_are_zero": False, "load_before": 0.31, "load_after": 0.38, "other_cpu": 0.02, "steal": 0.0,
+            "denormals_are_zero": False, "load_before": 0.31, "load_after": 0.38,
+            "other_cores": 0.02, "steal_share": 0.0,
         },
         "warnings": [{"problem": "the governor is not known", "remedy": "run on bare metal"}],
     }  # fmt: skip

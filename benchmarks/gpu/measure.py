@@ -24,8 +24,9 @@ from store import FAILED, MEASURED, Store, digests_of, read
 from summary import summarize, write_summary
 from variants import Models, make_models
 
-from precbench.bench.benchmark import TimingOptions, benchmark
+from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import inputs_for_batches
+from precbench.bench.options import TimingOptions
 from precbench.cli.quantities import parse_batches, parse_duration_s
 from precbench.errors import DataError, PrecbenchError, UsageError
 from precbench.files import write_json, write_text

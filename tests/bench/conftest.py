@@ -9,8 +9,9 @@ import onnx
 import onnx.parser
 import pytest
 
-from precbench.bench.benchmark import Benchmark, TimingOptions, benchmark
+from precbench.bench.benchmark import Benchmark, benchmark
 from precbench.bench.inputs import BatchInputs, inputs_for_batches
+from precbench.bench.options import TimingOptions
 from precbench.runtime import SessionSettings
 from precbench.timing.engine import Design, Measurement
 from precbench.timing.journal import Kind, reading_words

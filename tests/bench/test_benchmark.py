@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from precbench.bench import benchmark as benchmark_module
-from precbench.bench.benchmark import Benchmark, TimingOptions, benchmark
+from precbench.bench.benchmark import Benchmark, benchmark
+from precbench.bench.options import TimingOptions
 from precbench.bench.profile import profile
 from precbench.errors import ModelError, UsageError
 from precbench.timing.processes import ProcessRunner

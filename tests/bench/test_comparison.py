@@ -175,7 +175,9 @@ def test_what_only_one_run_has_is_said(compared) -> None:
 def test_differences_are_told_from_conditions(compared) -> None:
     def change(record: Record) -> None:
         record["created"] = "2026-11-25T08:30:00+00:00"
-        record["environment"].update(load_average=[2.0, 1.0, 1.0], load_after=2.1, steal=0.1, other_cpu=0.9, python="3")
+        record["environment"].update(
+            load_average=[2.0, 1.0, 1.0], load_after=2.1, steal_share=0.1, other_cores=0.9, python="3"
+        )
         record["environment"]["packages"]["onnxruntime"] = "1.32.0"
         record["settings"]["seed"] = 3
         record["measurements"][0]["inputs"]["seed"] = 3
@@ -189,7 +191,8 @@ def test_differences_are_told_from_conditions(compared) -> None:
         ("environment.packages.onnxruntime", "1.31.0", "1.32.0"),
     ]
     assert [d.key for d in found.conditions] == [
-        "created", "environment.load_average", "environment.load_after", "environment.other_cpu", "environment.steal",
+        "created", "environment.load_average", "environment.load_after", "environment.other_cores",
+        "environment.steal_share",
     ]  # fmt: skip
 
 

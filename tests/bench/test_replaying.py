@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from precbench.bench import replaying
-from precbench.bench.benchmark import Benchmark, TimingOptions, benchmark
+from precbench.bench.benchmark import Benchmark, benchmark
 from precbench.bench.inputs import inputs_for_batches
+from precbench.bench.options import TimingOptions
 from precbench.bench.replaying import _HARMLESS_OPTIONS, read_recorded, repeat
 from precbench.bench.sequential import benchmark_sequentially
 from precbench.errors import DataError, PrecbenchError

@@ -10,8 +10,9 @@ import pytest
 
 from precbench.bench import sequential as sequential_module
 from precbench.bench.arms import BASE, CONTROL
-from precbench.bench.benchmark import Benchmark, TimingOptions
+from precbench.bench.benchmark import Benchmark
 from precbench.bench.inputs import BatchInputs
+from precbench.bench.options import TimingOptions
 from precbench.bench.sequential import IMAGES, SequentialBenchmark, benchmark_sequentially
 from precbench.errors import ModelError
 from precbench.timing.journal import Kind, reading_words

@@ -6,8 +6,9 @@ import onnx
 import pyarrow.parquet
 import pytest
 
-from precbench.bench.benchmark import TimingOptions, benchmark
+from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import inputs_for_batches
+from precbench.bench.options import TimingOptions
 from precbench.bench.samples_file import write_samples
 from precbench.runtime import CLOCKS, SessionSettings, open_gpu_telemetry
 

@@ -2,10 +2,10 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from precbench.bench.arms import Line, line_up
 from precbench.bench.caveats import (
@@ -17,48 +17,21 @@ from precbench.bench.caveats import (
     about_the_session,
     budget_needed_s,
 )
-from precbench.bench.gate import Gate, pass_gate
+from precbench.bench.gate import pass_gate
 from precbench.bench.inputs import BatchInputs
+from precbench.bench.options import TimingOptions
 from precbench.bench.profile import profile
-from precbench.bench.record_head import COMPLETE, record_head, watch_machine
-from precbench.errors import problem_of
+from precbench.bench.result import COMPLETE, Result, early_end, watch_machine
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
 from precbench.runtime.clocks import TimedClock
 from precbench.timing.engine import Design, Measurement, measure_processes, replay
 from precbench.timing.processes import ProcessRunner
-from precbench.timing.samples import INTERRUPTED, ProcessSamples
+from precbench.timing.samples import ProcessSamples
 from precbench.timing.schedule import ProcessPlan
 from precbench.timing.statistics import latencies
 
 PROTOCOL = "blocks"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimingOptions:
-    """How to time.
-
-    Args:
-        budget_s: seconds in all, starting processes included; shared between the batch sizes.
-        margin: a ratio this near to 1 is as good as 1, a fraction.
-        target_width: stop when every interval is so narrow, a fraction; None spends the budget.
-        processes: fresh processes; None chooses by the budget.
-        clock: what a timed call spans, see `runtime.clocks`.
-        denormals_off: also time the base with subnormals flushed to zero.
-        profile: also say which nodes differ.
-        level: of the intervals.
-        seed: of everything drawn.
-    """
-
-    budget_s: float = 60.0
-    margin: float = 0.01
-    target_width: float | None = None
-    processes: int | None = None
-    clock: TimedClock = "end-to-end"
-    denormals_off: bool = False
-    profile: bool = False
-    level: float = 0.95
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,54 +86,14 @@ class BatchResult:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
-    """A finished benchmark, or what there is of one.
+class Benchmark(Result[BatchResult]):
+    """A finished benchmark, or what there is of one."""
 
-    Args:
-        ended: "complete", "interrupted", or what failed.
-        failure: the error that ended it; None otherwise.
-    """
-
-    base: Path
-    variants: tuple[Path, ...]
-    line: Line
-    settings: SessionSettings
-    options: TimingOptions
-    gate: Gate
-    batches: tuple[BatchResult, ...]
-    environment: Mapping[str, Any]
-    caveats: tuple[Caveat, ...]
-    ended: str
-    failure: Exception | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether all was measured that was to be."""
-        return self.ended == COMPLETE
+    protocol: ClassVar[str] = PROTOCOL
 
     def samples(self) -> list[tuple[int | None, Sequence[ProcessSamples]]]:
         """Return batch size and processes of each measurement, with every sample."""
         return [(result.inputs.batch, result.measurement.processes) for result in self.batches]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record, without samples. Strict JSON."""
-        head = record_head(
-            base=self.base,
-            variants=self.variants,
-            line=self.line,
-            gate=self.gate,
-            settings=self.settings,
-            options=asdict(self.options),
-            protocol=PROTOCOL,
-            ended=self.ended,
-            environment=self.environment,
-        )
-        return {
-            **head,
-            "measurements": [result.to_json() for result in self.batches],
-            "warnings": [caveat.to_json() for caveat in self.caveats],
-        }
 
 
 def benchmark(
@@ -244,13 +177,6 @@ def benchmark(
         return made(batches, ended, failure)
     except KeyboardInterrupt:  # while it looked at the machine; all is measured
         return made(batches, ended, failure)
-
-
-def early_end(error: KeyboardInterrupt | Exception) -> tuple[str, Exception | None]:
-    """Return how a record that an error ended early says so, and the error; Ctrl-C is none."""
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, None
-    return f"failed: {problem_of(error)}", error
 
 
 def _measure(

@@ -9,7 +9,7 @@ from precbench.bench.records import ArmResult, BenchRecord, RecordedBatch
 
 _BASE, _SEQUENTIAL = "base", "sequential"
 _CONDITIONS = frozenset(
-    {"created", "load_average", "load_before", "load_after", "other_cpu", "other_cores", "steal", "steal_share"}
+    {"created", "load_average", "load_before", "load_after", "other_cores", "steal_share"}
     | {"cpu_frequency_mhz", "wall_s", "elapsed_s"}
 )
 """Keys of what is never the same twice: the time, the load, the clock at one moment."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from precbench.bench.arms import line_up
-from precbench.bench.benchmark import PROTOCOL, Benchmark, Repetition, TimingOptions, benchmark
+from precbench.bench.benchmark import PROTOCOL, Benchmark, Repetition, benchmark
 from precbench.bench.gate import model_digest
 from precbench.bench.inputs import BatchInputs, bench_inputs
+from precbench.bench.options import TimingOptions
 from precbench.bench.records import read_json_record
 from precbench.errors import DataError, PrecbenchError
 from precbench.progress import SILENT, Progress

@@ -3,16 +3,17 @@
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from precbench.bench.arms import BASE, Line, line_up_passes
-from precbench.bench.benchmark import TimingOptions, early_end, request_for
+from precbench.bench.benchmark import request_for
 from precbench.bench.caveats import Caveat, about_the_machine, about_the_models, about_the_session
-from precbench.bench.gate import Gate, pass_gate
+from precbench.bench.gate import pass_gate
 from precbench.bench.inputs import BatchInputs
-from precbench.bench.record_head import COMPLETE, record_head, watch_machine
+from precbench.bench.options import TimingOptions
+from precbench.bench.result import COMPLETE, Result, early_end, watch_machine
 from precbench.errors import ModelError
 from precbench.runtime import SessionSettings
 from precbench.timing.journal import Kind, words_reading
@@ -73,52 +74,12 @@ class BatchPasses:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SequentialBenchmark:
-    """What the paper's protocol gave, or what there is of it.
-
-    Args:
-        ended: "complete", "interrupted", or what failed.
-        failure: the error that ended it; None otherwise.
+class SequentialBenchmark(Result[BatchPasses]):
+    """What the paper's protocol gave, or what there is of it: per batch size and arm the calls, the total and the first
+    call's time, and the total over the base's. There is no interval and no verdict, since nothing was repeated.
     """
 
-    base: Path
-    variants: tuple[Path, ...]
-    line: Line
-    settings: SessionSettings
-    options: TimingOptions
-    gate: Gate
-    batches: tuple[BatchPasses, ...]
-    environment: Mapping[str, Any]
-    caveats: tuple[Caveat, ...]
-    ended: str
-    failure: Exception | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every pass was finished."""
-        return self.ended == COMPLETE
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record: per batch size and arm the calls, the total and the first call's time, and the total over
-        the base's. There is no interval and no verdict, since nothing was repeated. Strict JSON.
-        """
-        head = record_head(
-            base=self.base,
-            variants=self.variants,
-            line=self.line,
-            gate=self.gate,
-            settings=self.settings,
-            options=asdict(self.options),
-            protocol=PROTOCOL,
-            ended=self.ended,
-            environment=self.environment,
-        )
-        return {
-            **head,
-            "measurements": [passes.to_json() for passes in self.batches],
-            "warnings": [caveat.to_json() for caveat in self.caveats],
-        }
+    protocol: ClassVar[str] = PROTOCOL
 
 
 def benchmark_sequentially(

@@ -30,8 +30,9 @@ from precbench.cli.output import (
 from precbench.errors import PrecbenchError, UsageError
 
 if TYPE_CHECKING:
-    from precbench.bench.benchmark import Benchmark, TimingOptions
+    from precbench.bench.benchmark import Benchmark
     from precbench.bench.inputs import BatchInputs
+    from precbench.bench.options import TimingOptions
     from precbench.bench.sequential import SequentialBenchmark
     from precbench.runtime import SessionSettings
 
@@ -214,7 +215,7 @@ def _options(
     profile: bool,
     seed: int,
 ) -> "TimingOptions":
-    from precbench.bench.benchmark import TimingOptions
+    from precbench.bench.options import TimingOptions
     from precbench.cli.quantities import parse_duration_s, parse_percent
     from precbench.runtime.clocks import timed_clock
 

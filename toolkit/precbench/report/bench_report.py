@@ -126,8 +126,9 @@ def about_how(record: Mapping[str, Any]) -> str:
     placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
     tf32 = "" if session["tf32"] == "no GPU" else f", TF32 {session['tf32']}"
     return printable(
-        f"Below 1 is faster than the base, {record['asked']['base']}; 'callable from' is about the ratio observed: a "
-        f"true effect of that size is called in about half of such runs. Ran on {placed}, "
+        f"Below 1 is faster than the base, {record['asked']['base']}; a ratio is over both of its sessions, base and "
+        f"control. 'Callable from' is about the ratio observed: a true effect of that size is called in about half of "
+        f"such runs. Ran on {placed}, "
         f"{session['intra_op_threads']} thread(s){tf32}, clock {record['settings']['clock']}. "
         f"{' '.join(_amounts(record))}"
     )

@@ -12,8 +12,9 @@ import zstandard
 from numpy.typing import NDArray
 
 import precbench
-from precbench.bench.benchmark import TimingOptions, benchmark
+from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import BatchInputs
+from precbench.bench.options import TimingOptions
 from precbench.bench.samples_file import write_samples
 from precbench.bench.sessions import open_model
 from precbench.datasets import Dataset, Preprocessing, source_digest
