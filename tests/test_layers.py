@@ -14,10 +14,10 @@ PACKAGE = Path(precbench.__file__).parent
 
 LAYERS = [
     {"__init__", "errors"},
-    {"files", "nearest", "progress"},
+    {"files", "holm", "nearest", "progress"},
     {"grids", "timing", "accuracy"},
     {"graph", "datasets", "runtime"},
-    {"bench", "checkpoints"},
+    {"bench", "checkpoints", "sweep"},
     {"deploy", "study"},
     {"report"},
     {"cli"},
@@ -36,7 +36,10 @@ OWNERS = {
     "onnx_ir": {"graph", "checkpoints"},
     "sklearn": {"datasets"},
     "zstandard": {"study"},
-    "pyarrow": {"bench"},
+    "pyarrow": {"bench", "study"},
+    "PIL": {"datasets"},
+    "matplotlib": {"report"},
+    "filelock": {"study"},
     "typer": {"cli"},
     "rich": {"report", "cli"},
 }

@@ -5,7 +5,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from precbench.accuracy import flips
@@ -27,6 +27,14 @@ def test_no_flip_has_p_1_and_an_interval_around_0():
     found = flips(same, same, np.array([0, 1, 1, 1]))
     assert (found.gained, found.lost, found.changed, found.p_value, found.difference_points) == (0, 0, 0, 1.0, 0)
     assert found.low_points < 0 < found.high_points
+    assert found.shown_margin_points == -found.low_points
+
+
+def test_flips_that_leave_no_loss_in_the_interval_show_every_margin():
+    labels = np.zeros(100, dtype=int)
+    found = flips(np.ones(100, dtype=int), labels, labels)
+    assert found.low_points > 0
+    assert found.shown_margin_points == found.to_json()["shown_margin_points"] == 0
 
 
 def test_the_p_value_is_the_exact_binomial_one():
@@ -37,6 +45,7 @@ def test_the_p_value_is_the_exact_binomial_one():
     assert found.p_value == pytest.approx(2 * (comb(10, 0) + comb(10, 1)) / 2**10)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60))
 def test_swapping_the_models_swaps_gained_and_lost_and_keeps_p(rows):
     reference, variant, labels = np.array(rows).T

@@ -83,7 +83,8 @@ def test_momentum_reaches_nested_models(keras: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("mobilenetv2", "MobileNetV2"), ("ResNet5O", "ResNet50"), ("vgg_16", "VGG16")]
+    ("name", "nearest"),
+    [("mobilenetv2", "MobileNetV2"), ("ResNet5O", "ResNet50"), ("vgg_16", "VGG16"), ("GoogleNet", "GoogLeNet")],
 )
 def test_an_unknown_architecture_is_refused_with_the_nearest(keras: ModuleType, name: str, nearest: str) -> None:
     with pytest.raises(UsageError, match=f"the architecture '{name}' is unknown") as caught:
@@ -96,7 +97,7 @@ def test_a_name_like_no_architecture_is_refused_without_a_guess(keras: ModuleTyp
     with pytest.raises(UsageError) as caught:
         build("##", input_size=32, classes=10)
     assert caught.value.remedy.startswith("known are ")
-    assert caught.value.remedy.endswith("choose a model of keras.applications")
+    assert caught.value.remedy.endswith("choose a model of keras.applications, AlexNet or GoogLeNet")
 
 
 @pytest.mark.parametrize(

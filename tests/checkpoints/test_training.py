@@ -1,5 +1,3 @@
-import csv
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,9 +6,9 @@ import numpy as np
 import pytest
 
 from precbench.checkpoints.tensorflow_quietly import import_keras
-from precbench.checkpoints.training import Trained, Training, save_checkpoint, shift_images, train
+from precbench.checkpoints.training import Trained, Training, save_checkpoint, train
 from precbench.datasets import Dataset, Preprocessing, Splits
-from precbench.errors import DataError, MissingDependencyError, ModelError, OutputError, UsageError
+from precbench.errors import DataError, MissingDependencyError, ModelError, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +70,12 @@ def test_the_history_counts_epochs_and_decays_the_rate_to_zero_on_a_cosine(train
     assert [epoch.elapsed_seconds for epoch in trained.history] == [1, 2, 3]
 
 
+def test_the_rate_rises_in_a_line_then_decays_on_a_cosine(model: Any) -> None:
+    warm = Training(epochs=5, batch_size=25, learning_rate=0.02, warmup_epochs=2, shift_pixels=0)
+    history = train(model, _SPLITS, _PREPROCESSING, warm).history
+    np.testing.assert_allclose([epoch.learning_rate for epoch in history], [0.01, 0.02, 0.015, 0.005, 0], atol=1e-6)
+
+
 def test_the_kept_epoch_has_the_best_validation_accuracy_then_the_lowest_loss(trained: Trained) -> None:
     best = max(trained.history, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
     assert trained.kept_epoch == best.epoch
@@ -91,6 +95,15 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit(model: Any, traine
     assert again.history == trained.history
     for ours, theirs in zip(again.model.get_weights(), trained.model.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_smoothed_labels_cost_what_the_best_guess_still_differs_from_them(model: Any) -> None:
+    smooth = Training(epochs=30, batch_size=50, learning_rate=0.05, shift_pixels=0, label_smoothing=0.2)
+    last = train(model, _SPLITS, _PREPROCESSING, smooth).history[-1]
+    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
+    assert last.train_accuracy > 0.95
+    assert entropy < last.train_loss < entropy + 0.2
+    assert last.validation_loss > -np.log(0.99)  # against the labels as they are
 
 
 def test_the_model_given_is_not_modified_nor_compiled(keras: ModuleType, model: Any) -> None:
@@ -152,9 +165,14 @@ def test_a_batch_larger_than_the_data_is_the_whole_data(model: Any) -> None:
         {"batch_size": 0},
         {"learning_rate": 0.0},
         {"learning_rate": float("nan")},
+        {"warmup_epochs": -1},
+        {"warmup_epochs": 20},
         {"weight_decay": -1.0},
+        {"label_smoothing": -0.1},
+        {"label_smoothing": 1.0},
         {"bn_momentum": 1.0},
         {"shift_pixels": -1},
+        {"erase_pixels": -1},
         {"seed": -1},
         {"seed": 2**32},
     ],
@@ -188,102 +206,6 @@ def test_a_loss_that_is_not_finite_stops_the_training(model: Any) -> None:
     assert "lower the learning rate" in caught.value.remedy
 
 
-def test_shifted_images_are_windows_of_the_images_with_black_around_them() -> None:
-    images = np.random.default_rng(0).integers(1, 256, (20, 5, 6, 3), dtype=np.uint8)
-    moved = shift_images(images, 2, np.random.default_rng(1))
-    assert moved.shape == images.shape
-    for image, result in zip(images, moved, strict=True):
-        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
-        windows = [padded[down : down + 5, right : right + 6] for down in range(5) for right in range(5)]
-        assert any(np.array_equal(result, window) for window in windows)
-
-
-def test_a_shift_of_zero_changes_nothing() -> None:
-    images = np.ones((1, 2, 2, 3), np.uint8)
-    assert shift_images(images, 0, np.random.default_rng(0)) is images
-
-
-def test_the_pair_loads_back_bit_for_bit_with_keras_alone(keras: ModuleType, trained: Trained, tmp_path: Path) -> None:
-    files = save_checkpoint(trained.model, tmp_path, trained.history)
-    loaded = keras.models.model_from_json(files.architecture.read_text())
-    loaded.load_weights(files.weights)
-    _assert_same_variables(loaded, trained.model)
-
-
-def test_the_keras_file_loads_back_bit_for_bit(keras: ModuleType, trained: Trained, tmp_path: Path) -> None:
-    loaded = keras.models.load_model(save_checkpoint(trained.model, tmp_path).model)
-    _assert_same_variables(loaded, trained.model)
-
-
-def test_both_forms_load_back_bit_for_bit_with_the_tools_own_loader(trained: Trained, tmp_path: Path) -> None:
-    from precbench.checkpoints.loading import load_model
-
-    files = save_checkpoint(trained.model, tmp_path)
-    _assert_same_variables(load_model(files.architecture, files.weights), trained.model)
-    _assert_same_variables(load_model(files.model), trained.model)
-
-
-def test_a_network_of_keras_applications_loads_back_bit_for_bit(keras: ModuleType, tmp_path: Path) -> None:
-    from precbench.checkpoints.architectures import build
-
-    model = build("MobileNetV2", input_size=32, classes=4, alpha=0.35, bn_momentum=0.9)
-    files = save_checkpoint(model, tmp_path)
-    loaded = keras.models.model_from_json(files.architecture.read_text())
-    loaded.load_weights(files.weights)
-    _assert_same_variables(loaded, model)
-
-
-def _assert_same_variables(loaded: Any, model: Any) -> None:
-    ours, theirs = ({layer.name: layer.get_weights() for layer in each.layers} for each in (loaded, model))
-    assert ours.keys() == theirs.keys()
-    for name, arrays in ours.items():
-        assert all(np.array_equal(one, two) for one, two in zip(arrays, theirs[name], strict=True)), name
-    assert loaded.get_layer(model.layers[-1].name).get_config() == model.layers[-1].get_config()
-
-
-def test_kernels_lie_under_their_layers_name_in_the_weights_file(trained: Trained, tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(save_checkpoint(trained.model, tmp_path).weights) as file:
-        layer = trained.model.get_layer("Conv1")
-        assert np.array_equal(file[f"Conv1/{layer.kernel.path}"][()], layer.get_weights()[0])
-
-
-def test_the_weights_file_is_the_same_for_the_same_weights(trained: Trained, tmp_path: Path) -> None:
-    one, two = (save_checkpoint(trained.model, tmp_path / name).weights.read_bytes() for name in ("one", "two"))
-    assert one == two
-
-
-def test_the_architecture_names_no_optimizer(trained: Trained, tmp_path: Path) -> None:
-    architecture = json.loads(save_checkpoint(trained.model, tmp_path).architecture.read_text())
-    assert not architecture.get("compile_config")
-
-
-def test_the_history_is_one_row_per_epoch(trained: Trained, tmp_path: Path) -> None:
-    with save_checkpoint(trained.model, tmp_path, trained.history).history.open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
-    assert [float(row["validation_accuracy"]) for row in rows] == [e.validation_accuracy for e in trained.history]
-
-
-def test_a_model_with_more_layers_than_an_attribute_holds_loads_back(keras: ModuleType, tmp_path: Path) -> None:
-    inputs = keras.Input((1,))
-    values = inputs
-    for number in range(400):
-        values = keras.layers.Rescaling(1.0, name=f"{'a_long_name_' * 20}{number}")(values)
-    model = keras.Model(inputs, keras.layers.Dense(1)(values))
-    files = save_checkpoint(model, tmp_path)
-    loaded = keras.models.model_from_json(files.architecture.read_text())
-    loaded.load_weights(files.weights)
-    _assert_same_variables(loaded, model)
-
-
-def test_a_folder_that_cannot_be_written_is_refused(trained: Trained, tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("a file")
-    with pytest.raises(OutputError, match="cannot be written"):
-        save_checkpoint(trained.model, tmp_path / "taken")
-
-
-@pytest.mark.slow
 def test_the_default_training_reads_the_digits(keras: ModuleType) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     from precbench.checkpoints.architectures import build

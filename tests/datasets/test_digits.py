@@ -135,7 +135,7 @@ def test_an_unknown_split_is_refused_with_the_known_ones() -> None:
 def test_an_unknown_data_set_is_refused_with_the_nearest() -> None:
     with pytest.raises(DataError, match="the data set 'digit' is unknown\nthe nearest is digits") as caught:
         load_splits("digit")
-    assert caught.value.remedy.endswith("choose one of digits, npz:PATH")
+    assert caught.value.remedy.endswith("choose one of digits, cifar10, folder:PATH, npz:PATH")
 
 
 def test_a_word_like_no_data_set_is_refused_without_a_guess() -> None:

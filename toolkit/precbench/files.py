@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from precbench.errors import OutputError, UsageError
 
 _CHUNK_BYTES = 1 << 20
@@ -27,6 +30,13 @@ def value_digest(value: Any) -> str:
     """Return `sha256:<hex>` of a JSON-serialisable value; equal values have equal digests whatever their key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def array_digest(array: NDArray[Any]) -> str:
+    """Return `sha256:<hex>` of an array's type, shape and values."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def check_output(path: Path, *, force: bool) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from precbench.accuracy.labels import check_classes, check_paired
-from precbench.accuracy.proportions import newcombe_interval
+from precbench.accuracy.tango import tango_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Flips:
         total: images.
         reference_correct: images that the reference has right.
         p_value: exact McNemar: how likely flips as one-sided as these are, were either direction as likely.
-        low_points: lower end of the difference in accuracy, in percentage points (Newcombe's method 10).
+        low_points: lower end of the difference in accuracy, in percentage points (Tango's score interval).
         high_points: upper end.
         level: of that interval.
     """
@@ -46,6 +46,14 @@ class Flips:
         """Accuracy of the variant less that of the reference, in percentage points."""
         return 100 * (self.gained - self.lost) / self.total
 
+    @property
+    def shown_margin_points(self) -> float:
+        """The smallest margin, in percentage points, that these flips show: a loss of more is not believable.
+
+        It is how far the interval reaches below 0; at 0 no loss at all is left in it.
+        """
+        return max(-self.low_points, 0.0)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
         return {
@@ -60,6 +68,7 @@ class Flips:
             "low_points": self.low_points,
             "high_points": self.high_points,
             "level": self.level,
+            "shown_margin_points": self.shown_margin_points,
         }
 
 
@@ -89,16 +98,13 @@ def flips(reference: NDArray[Any], variant: NDArray[Any], labels: NDArray[Any], 
     check_paired(truth, after, names=("labels", "variant predictions"))
     was_right, is_right = before == truth, after == truth
     gained, lost = int((~was_right & is_right).sum()), int((was_right & ~is_right).sum())
-    both = int((was_right & is_right).sum())
-    interval = newcombe_interval(
-        both=both, first_only=lost, second_only=gained, neither=len(truth) - both - lost - gained, level=level
-    )
+    interval = tango_interval(gained=gained, lost=lost, total=len(truth), level=level)
     return Flips(
         gained=gained,
         lost=lost,
         changed=int((before != after).sum()),
         total=len(truth),
-        reference_correct=both + lost,
+        reference_correct=int(was_right.sum()),
         p_value=_mcnemar(gained, lost),
         low_points=100 * interval.low,
         high_points=100 * interval.high,

@@ -1,7 +1,6 @@
-"""Shares of a whole, each with its interval: an accuracy alone, and the difference of two on the same images."""
+"""Shares of a whole, each with its interval."""
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 from numpy.typing import NDArray
@@ -74,54 +73,16 @@ def wilson_interval(count: int, total: int, *, level: float = 0.95) -> Interval:
     Raises:
         UsageError: the level is not inside 0..1.
     """
-    _check_level(level)
+    check_level(level)
     found = stats.binomtest(count, total).proportion_ci(confidence_level=level, method="wilson")
     return Interval(low=float(found.low), high=float(found.high), level=level)
 
 
-def newcombe_interval(*, both: int, first_only: int, second_only: int, neither: int, level: float = 0.95) -> Interval:
-    """Return the interval of p(second) - p(first), two proportions of the same images, by Newcombe's method 10.
+def check_level(level: float) -> None:
+    """Refuse a level of an interval.
 
-    It squares and adds the two Wilson intervals, less what their correlation accounts for; unlike Wald's it has a
-    positive width where no image flips.
-
-    Args:
-        both: images that are right both times.
-        first_only: right the first time alone.
-        second_only: right the second time alone.
-        neither: wrong both times.
-        level: of the interval, inside 0..1.
-
-    Returns:
-        Fractions in -1..1.
-
-    Source: R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
-    paired data", Statistics in Medicine 17 (1998) 2635-2650, method 10.
+    Raises:
+        UsageError: it is not inside 0..1.
     """
-    total = both + first_only + second_only + neither
-    first, second = (both + first_only) / total, (both + second_only) / total
-    around_first = wilson_interval(both + first_only, total, level=level)
-    around_second = wilson_interval(both + second_only, total, level=level)
-    phi = _correlation(both, first_only, second_only, neither)
-    below = _add(second - around_second.low, around_first.high - first, phi)
-    above = _add(first - around_first.low, around_second.high - second, phi)
-    difference = (second_only - first_only) / total
-    return Interval(low=max(difference - below, -1.0), high=min(difference + above, 1.0), level=level)
-
-
-def _correlation(both: int, first_only: int, second_only: int, neither: int) -> float:
-    margins = (both + first_only) * (second_only + neither) * (both + second_only) * (first_only + neither)
-    if margins == 0:
-        return 0.0
-    product = both * neither - first_only * second_only
-    correction = (both + first_only + second_only + neither) / 2
-    return (max(product - correction, 0.0) if product > 0 else product) / sqrt(margins)
-
-
-def _add(one: float, other: float, phi: float) -> float:
-    return sqrt(max(one * one - 2 * phi * one * other + other * other, 0.0))
-
-
-def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise UsageError(f"the level {level} is not inside 0..1", "give a level such as 0.95")

@@ -1,4 +1,4 @@
-"""Images with their labels, and the three parts that a study keeps apart."""
+"""Images with their labels, the two parts that a source may bring, and the three that a study keeps apart."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +57,25 @@ class Splits:
     def __iter__(self) -> Iterator[tuple[str, Dataset]]:
         """Yield each part with its name, in the order train, validation, test."""
         yield from (("train", self.train), ("validation", self.validation), ("test", self.test))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainAndTest:
+    """The two parts that a source brings as its authors divided it, of the same classes.
+
+    Raises:
+        DataError: the parts name other classes.
+    """
+
+    train: Dataset
+    test: Dataset
+
+    def __post_init__(self) -> None:
+        """Check that one model can be trained on the one part and tested on the other."""
+        if self.train.class_names != self.test.class_names:
+            raise DataError(
+                f"the training and the test part of {self.train.name} have other classes", "give both the same classes"
+            )
 
 
 def _check_images(name: str, images: NDArray[np.uint8]) -> None:

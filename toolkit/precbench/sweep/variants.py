@@ -1,0 +1,94 @@
+"""A variant: a model with other values in some of its tensors."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precbench.errors import ModelError, TargetError
+from precbench.graph import OnnxModel, Plan, list_initializers
+from precbench.graph.rounding import ROUNDABLE_TYPES
+from precbench.grids import round_to_decimals
+
+Values = Mapping[int, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Variant:
+    """A model with other values in some of its tensors.
+
+    Args:
+        name: of its own among the variants of a sweep.
+        values: called when they are needed and not kept: position in the model's `tensors()` -> array of the tensor's
+            type (float16, float32 or float64) and shape; the same every time. A variant without values is the base.
+    """
+
+    name: str
+    values: Callable[[], Values]
+
+
+def rounded_variant(name: str, model: OnnxModel, plan: Plan) -> Variant:
+    """Return the variant that rounds what a plan says.
+
+    The law: it has the values of `round_model(model, plan).model`.
+
+    Raises:
+        TargetError: the plan names a tensor that the model lacks.
+        ModelError: a planned tensor holds NaN or infinity (when the values are made).
+    """
+    listed = {initializer.name: initializer for initializer in list_initializers(model)}
+    unknown = plan.decimals.keys() - listed.keys()
+    if unknown:
+        raise TargetError(
+            f"the plan names {min(unknown)!r}, which the model has not",
+            "make the plan for this model; `precbench inspect` lists its initializers",
+        )
+    decimals = {
+        listed[name].position: number for name, number in plan.decimals.items() if listed[name].dtype in ROUNDABLE_TYPES
+    }
+    return Variant(name=name, values=lambda: _rounded(model, decimals))
+
+
+def _rounded(model: OnnxModel, decimals: Mapping[int, int]) -> Values:
+    rounded = {}
+    for held in model.tensors():
+        if held.position in decimals:
+            values = model.values(held)
+            if not np.isfinite(values).all():
+                raise ModelError(
+                    f"the weights {held.name!r} hold NaN or infinite values",
+                    "repair the model, or leave that initializer out",
+                )
+            rounded[held.position] = round_to_decimals(values, decimals[held.position])
+    return rounded
+
+
+def differing(model: OnnxModel, values: Values) -> dict[int, NDArray[Any]]:
+    """Return those of the values that are not the model's own, bit for bit."""
+    return {
+        held.position: values[held.position]
+        for held in model.tensors()
+        if held.position in values and not same_bits(values[held.position], model.values(held))
+    }
+
+
+def digest(values: Values) -> str:
+    """Return a digest of values with their positions."""
+    found = hashlib.blake2b()
+    for position in sorted(values):
+        array = values[position]
+        found.update(f"{position} {array.dtype.str} {array.shape} ".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays are of one type and shape and hold the same bits: NaN equals itself, 0 is not -0."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    if one.dtype == np.object_:  # strings
+        return bool(one.tolist() == other.tolist())
+    return one.tobytes() == other.tobytes()
