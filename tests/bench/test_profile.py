@@ -17,7 +17,6 @@ from precbench.bench.profile_child import _usual
 from precbench.errors import ModelError
 from precbench.runtime.profiling import NodeTime
 from precbench.timing.processes import Outcome
-from precbench.timing.verdict import Verdict
 
 from .conftest import CPU, batches_of, network
 
@@ -209,7 +208,7 @@ def test_a_variant_that_is_truly_heavier_is_found_by_its_heavy_node(models: Path
     options = TimingOptions(budget_s=5.0, profile=True)
     result = benchmark(base, [heavy], settings=CPU, inputs=batches_of(base, 64), options=options)
     (batch,) = result.batches
-    assert batch.measurement.findings[0].verdict is Verdict.SLOWER
+    assert (batch.measurement.findings[0].ratio.point or 0) > 2
     assert batch.profile is not None
     (told,) = batch.profile["comparisons"]
     assert batch.profile["replicates"] == REPLICATES
