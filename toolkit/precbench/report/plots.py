@@ -106,4 +106,5 @@ def _draw_time(axes: Any, results: Mapping[str, Any], rows: Sequence[Mapping[str
             label="published",
         )
     axes.set(xlabel="decimals, all groups", ylabel="time over full precision's")
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
