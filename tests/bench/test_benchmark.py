@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from precbench.bench import benchmark as benchmark_module
+from precbench.bench import setup as bench_setup
 from precbench.bench.benchmark import Benchmark, benchmark
 from precbench.bench.options import TimingOptions
 from precbench.bench.profile import profile
@@ -259,14 +260,14 @@ def test_an_interruption_while_the_machine_is_looked_at_loses_nothing(
     models: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulated()
-    real, pressed = benchmark_module.about_the_machine, iter([KeyboardInterrupt()])
+    real, pressed = bench_setup.about_the_machine, iter([KeyboardInterrupt()])
 
     def about_the_machine(*arguments: Any) -> Any:
         for error in pressed:
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr(benchmark_module, "about_the_machine", about_the_machine)
+    monkeypatch.setattr(bench_setup, "about_the_machine", about_the_machine)
     assert run(models).complete
 
 

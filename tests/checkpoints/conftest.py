@@ -1,13 +1,18 @@
 """Keras, where it is installed, and weights that make a mix-up show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from precbench.checkpoints.tensorflow_quietly import import_keras
+from precbench.datasets import Dataset, Splits
+from precbench.graph.metadata import assign_groups, read_metadata
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,45 @@ def randomise() -> Callable[[Any], Any]:
         return model
 
     return apply
+
+
+def noise_splits(contrast: int) -> Splits:
+    """Dark and bright noise: two classes that a tiny model can tell apart, the better the higher the contrast."""
+    return Splits(
+        train=_noise(50, 0, contrast), validation=_noise(20, 1, contrast), test=_noise(20, 2, contrast), seed=0
+    )
+
+
+def _noise(count: int, seed: int, contrast: int) -> Dataset:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    images = rng.integers(0, 100, (count, 8, 8, 3)) + contrast * labels[:, None, None, None]
+    return Dataset(name="noise", images=images.astype(np.uint8), labels=labels, class_names=("dark", "bright"))
+
+
+@dataclass(frozen=True)
+class Exported:
+    check: Any
+    op_types: Sequence[str]
+    groups: Sequence[str | None]
+
+
+@pytest.fixture
+def exported_whole(randomise: Callable[[Any], Any], tmp_path: Path) -> Callable[..., Exported]:
+    """Export a model with groups, and see that every variable is an initializer and the outputs are Keras's."""
+    from precbench.checkpoints.export import export_to_file
+
+    def export(model: Any, groups: Mapping[str, Sequence[str]]) -> Exported:
+        check = export_to_file(randomise(model), tmp_path / "model.onnx", groups=groups)
+        proto = onnx.load(tmp_path / "model.onnx")
+        metadata = read_metadata(proto)
+        assert metadata is not None
+        assert set(metadata.initializers) == {variable.path for variable in model.weights}
+        assert check.max_error_relative < 2e-5
+        return Exported(
+            check=check,
+            op_types=[node.op_type for node in proto.graph.node],
+            groups=[*assign_groups(metadata.initializers, groups).values()],
+        )
+
+    return export

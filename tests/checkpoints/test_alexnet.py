@@ -1,19 +1,19 @@
 """One tower, as torchvision counts it; and every variable in the exported model."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import onnx
 import pytest
 
 from precbench.checkpoints.architectures import build
-from precbench.checkpoints.export import export_to_file
 from precbench.checkpoints.loading import load_model
 from precbench.checkpoints.saving import save_checkpoint
 from precbench.errors import UsageError
-from precbench.graph.metadata import assign_groups, read_metadata
+
+from .conftest import Exported
 
 pytestmark = pytest.mark.slow
 
@@ -61,18 +61,12 @@ def test_half_of_what_the_dense_layers_see_is_dropped_unless_told_otherwise(smal
 
 
 def test_every_variable_that_inference_uses_is_exported_and_groups_are_easy_to_write(
-    small: Any, randomise: Any, tmp_path: Path
+    small: Any, exported_whole: Callable[..., Exported]
 ) -> None:
-    model = randomise(small)
-    check = export_to_file(model, tmp_path / "model.onnx", groups=GROUPS)
-    proto = onnx.load(tmp_path / "model.onnx")
-    origins = read_metadata(proto).initializers
-    assert set(origins) == {variable.path for variable in model.weights}
-    assert check.max_error_relative < 2e-5
-    assert all("seed_generator" in path for path in check.left_out)
-    assert Counter(node.op_type for node in proto.graph.node)["Conv"] == 5
-    groups = Counter(assign_groups(origins, GROUPS).values())
-    assert groups == {"first": 1, "convolutions": 4, "dense": 2, None: 9}
+    exported = exported_whole(small, GROUPS)
+    assert all("seed_generator" in path for path in exported.check.left_out)
+    assert Counter(exported.op_types)["Conv"] == 5
+    assert Counter(exported.groups) == {"first": 1, "convolutions": 4, "dense": 2, None: 9}
 
 
 def test_it_loads_back_with_the_tools_own_loader(small: Any, tmp_path: Path) -> None:

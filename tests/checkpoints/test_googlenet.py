@@ -1,20 +1,20 @@
 """Inception v1, counted against two publications; and every variable in the exported model."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from precbench.checkpoints.architectures import build
-from precbench.checkpoints.export import export_to_file
 from precbench.checkpoints.loading import load_model
 from precbench.checkpoints.saving import save_checkpoint
 from precbench.errors import UsageError
-from precbench.graph.metadata import assign_groups, read_metadata
+
+from .conftest import Exported
 
 pytestmark = pytest.mark.slow
 
@@ -86,18 +86,13 @@ def test_momentum_and_dropout_are_settings_and_the_papers_dropout_the_default(sm
 
 
 def test_every_variable_that_inference_uses_is_exported_and_groups_are_easy_to_write(
-    small: Any, randomise: Any, tmp_path: Path
+    small: Any, exported_whole: Callable[..., Exported]
 ) -> None:
-    model = randomise(small)
-    check = export_to_file(model, tmp_path / "model.onnx", groups=GROUPS)
-    proto = onnx.load(tmp_path / "model.onnx")
-    origins = read_metadata(proto).initializers
-    assert set(origins) == {variable.path for variable in model.weights}
-    assert check.max_error_relative < 2e-5
-    assert check.top1_same is True
-    kinds = Counter(node.op_type for node in proto.graph.node)
+    exported = exported_whole(small, GROUPS)
+    assert exported.check.top1_same is True
+    kinds = Counter(exported.op_types)
     assert (kinds["Conv"], kinds["BatchNormalization"], kinds["Concat"]) == (57, 57, 9)
-    groups = Counter(assign_groups(origins, GROUPS).values())
+    groups = Counter(exported.groups)
     assert {name: groups[name] for name in GROUPS} == {
         "stem": 3, "reduce": 18, "3x3": 9, "5x5": 9, "1x1": 9, "projection": 9
     }  # fmt: skip

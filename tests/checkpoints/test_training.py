@@ -10,6 +10,8 @@ from precbench.checkpoints.training import Trained, Training, save_checkpoint, t
 from precbench.datasets import Dataset, Preprocessing, Splits
 from precbench.errors import DataError, MissingDependencyError, ModelError, UsageError
 
+from .conftest import noise_splits
+
 pytestmark = pytest.mark.slow
 
 _PREPROCESSING = Preprocessing.for_mode("tf", 8)
@@ -43,15 +45,7 @@ def model(keras: ModuleType) -> Any:
     )
 
 
-def _part(count: int, seed: int) -> Dataset:
-    """Return dark and bright noise: two classes that a tiny model can tell apart."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    images = rng.integers(0, 100, (count, 8, 8, 3)) + 120 * labels[:, None, None, None]
-    return Dataset(name="noise", images=images.astype(np.uint8), labels=labels, class_names=("dark", "bright"))
-
-
-_SPLITS = Splits(train=_part(50, 0), validation=_part(20, 1), test=_part(20, 2), seed=0)
+_SPLITS = noise_splits(120)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from precbench.checkpoints.training import Trained, Training, train
-from precbench.datasets import Dataset, Preprocessing, Splits
+from precbench.datasets import Preprocessing
 from precbench.errors import OutputError, UsageError
+
+from .conftest import noise_splits
 
 pytestmark = pytest.mark.slow
 
@@ -31,14 +33,7 @@ _TRAINING = Training(
 )
 
 
-def _part(count: int, seed: int) -> Dataset:
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    images = rng.integers(0, 100, (count, 8, 8, 3)) + 40 * labels[:, None, None, None]
-    return Dataset(name="noise", images=images.astype(np.uint8), labels=labels, class_names=("dark", "bright"))
-
-
-_SPLITS = Splits(train=_part(50, 0), validation=_part(20, 1), test=_part(20, 2), seed=0)
+_SPLITS = noise_splits(40)
 
 
 @pytest.fixture(scope="module")

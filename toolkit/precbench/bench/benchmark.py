@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,21 +10,17 @@ from typing import Any, ClassVar
 from precbench.bench.arms import Line, line_up
 from precbench.bench.caveats import (
     Caveat,
-    about_the_machine,
     about_the_measurement,
-    about_the_models,
     about_the_profile,
-    about_the_session,
     budget_needed_s,
 )
-from precbench.bench.gate import pass_gate
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
 from precbench.bench.profile import profile
-from precbench.bench.result import COMPLETE, Result, early_end, watch_machine
+from precbench.bench.result import COMPLETE, Result, early_end
+from precbench.bench.setup import Setup
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
-from precbench.runtime.clocks import TimedClock
 from precbench.timing.engine import Design, Measurement, measure_processes, replay
 from precbench.timing.processes import ProcessRunner
 from precbench.timing.samples import ProcessSamples
@@ -127,34 +123,9 @@ def benchmark(
         ModelError, ProviderError, DataError: a model cannot be run as asked.
     """
     line = line_up(base, variants, denormals_off=options.denormals_off)
-    gate = pass_gate(
-        base, [arm.model for arm in line.arms.values()], settings, [i.feeds for i in inputs], options.clock
-    )
-    request = request_for(line, replace(settings, provider=gate.provider), options.clock)
+    setup = Setup.of(base, variants, line, settings=settings, inputs=inputs, options=options)
     designs = _designs(line, options, len(inputs), repetitions)
-    look = watch_machine()
-
-    def made(batches: Sequence[BatchResult], ended: str, failure: Exception | None) -> Benchmark:
-        found, load = look()
-        caveats = (
-            *about_the_models(line, gate),
-            *about_the_session(gate.session),
-            *about_the_machine(found, load, settings.intra_op_threads),
-        )
-        return Benchmark(
-            base=base,
-            variants=tuple(variants),
-            line=line,
-            settings=settings,
-            options=options,
-            gate=gate,
-            batches=tuple(batches),
-            environment=found,
-            caveats=caveats,
-            ended=ended,
-            failure=failure,
-        )
-
+    made = partial(setup.result, Benchmark)
     batches, ended = list[BatchResult](), COMPLETE
     failure: Exception | None = None
     for number, some in enumerate(inputs):
@@ -163,7 +134,7 @@ def benchmark(
         try:
             if keep is not None and batches:
                 keep(made(batches, f"batch size {number} of {len(inputs)} done", None))
-            result = _measure_batch(line, request, some, measure, options=options, progress=progress)
+            result = _measure_batch(line, setup.request, some, measure, options=options, progress=progress)
         except (KeyboardInterrupt, Exception) as error:  # nothing was measured at this size; what was before it stands
             if not batches:
                 raise
@@ -209,15 +180,6 @@ def _design(line: Line, options: TimingOptions, batches: int, family: int) -> De
         seed=options.seed,
         family=family,
     )
-
-
-def request_for(line: Line, settings: SessionSettings, clock: TimedClock) -> dict[str, Any]:
-    """Return what a measuring process must know of the arms; `feeds` is added per batch size."""
-    return {
-        "arms": {name: {**arm.to_json(), "model": str(arm.model.absolute())} for name, arm in line.arms.items()},
-        "settings": settings.to_json(),
-        "clock": clock,
-    }
 
 
 def _measure_batch(

@@ -1,7 +1,7 @@
 """What every benchmark leaves, whatever the protocol: who measured what, where and how, and how it ended."""
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -13,8 +13,7 @@ from precbench.bench.gate import Gate
 from precbench.bench.options import TimingOptions
 from precbench.bench.records import SCHEMA_VERSION
 from precbench.errors import problem_of
-from precbench.runtime import SessionSettings, cpu_times_now, environment, own_cpu_s, used_by_others
-from precbench.runtime.load import Load
+from precbench.runtime import SessionSettings
 from precbench.timing.samples import INTERRUPTED
 
 COMPLETE = "complete"
@@ -39,7 +38,7 @@ class Result(Generic[_Batch]):
         options: how it was timed.
         gate: what passed.
         batches: what was measured, per batch size.
-        environment: see `watch_machine`.
+        environment: see `setup.watch_machine`.
         caveats: about the whole of it.
         ended: "complete", "interrupted", or what failed.
         failure: the error that ended it; None otherwise.
@@ -97,16 +96,3 @@ def early_end(error: KeyboardInterrupt | Exception) -> tuple[str, Exception | No
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, None
     return f"failed: {problem_of(error)}", error
-
-
-def watch_machine() -> Callable[[], tuple[dict[str, Any], Load]]:
-    """Look at the machine; what is returned looks again, and tells what it is and what others used of it since."""
-    before, own_s, first = cpu_times_now(), own_cpu_s(), environment()
-
-    def look() -> tuple[dict[str, Any], Load]:
-        load = used_by_others(before, cpu_times_now(), own_cpu_s() - own_s)
-        about_load = {"load_before": first["load_average"], "load_after": environment()["load_average"]}
-        found = {key: value for key, value in first.items() if key != "load_average"}
-        return {**found, **about_load, **load.to_json()}, load
-
-    return look

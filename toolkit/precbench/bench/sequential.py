@@ -3,17 +3,17 @@
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from precbench.bench.arms import BASE, Line, line_up_passes
-from precbench.bench.benchmark import request_for
-from precbench.bench.caveats import Caveat, about_the_machine, about_the_models, about_the_session
-from precbench.bench.gate import pass_gate
+from precbench.bench.caveats import Caveat
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
-from precbench.bench.result import COMPLETE, Result, early_end, watch_machine
+from precbench.bench.result import COMPLETE, Result, early_end
+from precbench.bench.setup import Setup
 from precbench.errors import ModelError
 from precbench.runtime import SessionSettings
 from precbench.timing.journal import Kind, words_reading
@@ -101,34 +101,13 @@ def benchmark_sequentially(
         KeyboardInterrupt: likewise.
     """
     line = line_up_passes(base, variants)
-    gate = pass_gate(
-        base, [arm.model for arm in line.arms.values()], settings, [i.feeds for i in inputs], options.clock
-    )
-    request = request_for(line, replace(settings, provider=gate.provider), options.clock)
-    look = watch_machine()
-    batches, ended, failure = _measure_batches(request, line, inputs, options.budget_s)
+    setup = Setup.of(base, variants, line, settings=settings, inputs=inputs, options=options)
+    measured = _measure_batches(setup.request, line, inputs, options.budget_s)
+    made = partial(setup.result, SequentialBenchmark, *measured, caveats=(_ABOUT_THE_PROTOCOL,))
     try:
-        found, load = look()
-    except KeyboardInterrupt:  # all is measured
-        found, load = look()
-    return SequentialBenchmark(
-        base=base,
-        variants=tuple(variants),
-        line=line,
-        settings=settings,
-        options=options,
-        gate=gate,
-        batches=batches,
-        environment=found,
-        caveats=(
-            _ABOUT_THE_PROTOCOL,
-            *about_the_models(line, gate),
-            *about_the_session(gate.session),
-            *about_the_machine(found, load, settings.intra_op_threads),
-        ),
-        ended=ended,
-        failure=failure,
-    )
+        return made()
+    except KeyboardInterrupt:  # while it looked at the machine; all is measured
+        return made()
 
 
 _ABOUT_THE_PROTOCOL = Caveat(

@@ -1,6 +1,5 @@
 """Train a classifier: repeatable bit for bit, and able to go on where it was ended."""
 
-import hashlib
 import importlib.metadata
 import math
 import time
@@ -21,7 +20,7 @@ from precbench.checkpoints.training_settings import Training
 from precbench.checkpoints.training_state import TrainingState, damaged, read_state, write_state
 from precbench.datasets import Dataset, Preprocessing, Splits
 from precbench.errors import ModelError
-from precbench.files import check_output, value_digest
+from precbench.files import array_digest, check_output, value_digest
 from precbench.progress import SILENT, Progress
 
 __all__ = ["CheckpointFiles", "Epoch", "Trained", "Training", "save_checkpoint", "train"]
@@ -154,19 +153,11 @@ def _key(model: Any, splits: Splits, preprocessing: Preprocessing, training: Tra
             asdict(training),
             preprocessing.to_json(),
             model.to_json(),
-            _digest(model.get_weights()),
-            [[*part.class_names, _digest([part.images, labels_of(part)])] for part in parts],
+            [array_digest(weights) for weights in model.get_weights()],
+            [[*part.class_names, array_digest(part.images), array_digest(labels_of(part))] for part in parts],
             {name: importlib.metadata.version(name) for name in ("keras", "numpy", "tensorflow")},
         ]
     )
-
-
-def _digest(arrays: Sequence[NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _prepare(keras: Any, model: Any, training: Training, steps: int) -> Any:

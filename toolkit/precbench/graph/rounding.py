@@ -70,7 +70,7 @@ def round_model(model: OnnxModel, plan: Plan) -> Rounded:
         TargetError: the plan names a tensor that the model lacks.
     """
     initializers = {i.position: i for i in list_initializers(model)}
-    _check_names(plan, initializers.values())
+    check_plan(plan, initializers.values())
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     replaced, outcomes = dict(model.replaced), []
@@ -82,7 +82,7 @@ def round_model(model: OnnxModel, plan: Plan) -> Rounded:
         changed = 0
         if skipped is None:
             before = model.values(held)
-            after = _round(initializer, before, plan.decimals[initializer.name])
+            after = rounded_values(initializer.name, before, plan.decimals[initializer.name])
             changed = int(np.count_nonzero(before != after))
             _store(held, after, replaced)
         outcomes.append(_outcome(initializer, plan, skipped, changed))
@@ -138,7 +138,12 @@ def _not_finite(what: str, bad: int, size: int, remedy: str) -> ModelError:
     return ModelError(f"{what} hold {bad:,} NaN or infinite values of {size:,}", remedy)
 
 
-def _check_names(plan: Plan, initializers: Iterable[Initializer]) -> None:
+def check_plan(plan: Plan, initializers: Iterable[Initializer]) -> None:
+    """Refuse a plan that was not made for these initializers.
+
+    Raises:
+        TargetError: it names one that is not among them.
+    """
     unknown = plan.decimals.keys() - {i.name for i in initializers}
     if unknown:
         raise TargetError(
@@ -155,11 +160,21 @@ def _reason_to_skip(initializer: Initializer, plan: Plan) -> str | None:
     return None
 
 
-def _round(initializer: Initializer, values: NDArray[Any], decimals: int) -> NDArray[Any]:
+def rounded_values(name: str, values: NDArray[Any], decimals: int) -> NDArray[Any]:
+    """Return a tensor's values rounded to decimals.
+
+    Args:
+        name: of the tensor, for messages.
+        values: of a type in `ROUNDABLE_TYPES`.
+        decimals: 0 to 12.
+
+    Raises:
+        ModelError: there is NaN or infinity among them.
+    """
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
         remedy = "repair the model, or leave that initializer out (--target, --regex, --group)"
-        raise _not_finite(f"the weights {initializer.name!r}", bad, values.size, remedy)
+        raise _not_finite(f"the weights {name!r}", bad, values.size, remedy)
     return round_to_decimals(values, decimals)
 
 

@@ -18,17 +18,6 @@ def about_the_check(check: Mapping[str, Any]) -> str:
     )
 
 
-def about_the_conditions(record: Mapping[str, Any]) -> str:
-    """Say under which conditions a measurement was made, and what it cannot show."""
-    session = record["session"]
-    placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
-    return (
-        f"Ran on {placed}, {session['intra_op_threads']} thread(s), optimizations {session['optimization_level']}. "
-        f"A ratio below 1 is faster than the base. The sessions were made anew {record['control']['replicates']} "
-        f"times, in one process; a variant is told apart only where its whole interval lies beyond the control's."
-    )
-
-
 def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
     """Say how many samples are right, and which flipped against the reference."""
     accuracy, flips = evaluation["accuracy"], evaluation["flips"]

@@ -1,17 +1,16 @@
 """Run a model over many rows in batches: memory for one batch of inputs, and for the outputs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.errors import DataError, ModelError, UsageError
+from precbench.errors import DataError, UsageError
 from precbench.progress import SILENT, Progress
+from precbench.runtime.batches import Arrays, batched_names, ready_batch, rows_of, store_rows
 from precbench.runtime.inputs import fixed_batch
 from precbench.runtime.tensors import TensorSpec, check_names
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 class Runnable(Protocol):
@@ -53,8 +52,8 @@ def predict(session: Runnable, inputs: Arrays, *, batch: int, progress: Progress
     check_names(inputs, session.inputs)
     if _is_one_run(session.inputs, inputs):
         return session.run(inputs)
-    names = _batched_names(session.inputs)
-    rows = _rows(inputs, names)
+    names = batched_names(session.inputs)
+    rows = rows_of(inputs, names)
     fixed = fixed_batch([spec for spec in session.inputs if spec.name in names])
     if fixed is None and rows <= batch:
         return session.run(inputs)
@@ -76,75 +75,25 @@ def predict_batches(
         DataError: a batch does not fit, or the batches hold another number of rows.
         ModelError: an output has not one row per input row, or changes its other sizes from batch to batch.
     """
-    names = _batched_names(session.inputs)
-    fixed = fixed_batch([spec for spec in session.inputs if spec.name in names])
     outputs: dict[str, NDArray[Any]] = {}
     done = 0
     with progress.track("predicting", rows) as step:
         for feeds in batches:
-            count = _rows(feeds, names)
-            if done + count > rows:
+            batch = ready_batch(session.inputs, feeds)
+            if done + batch.rows > rows:
                 raise DataError(f"the batches hold more than {rows} rows", "say how many rows there are")
-            found = session.run(feeds if fixed is None else _padded(feeds, names, count, fixed))
-            _store(outputs, found, done=done, count=count, ran=fixed or count, rows=rows)
-            done += count
-            step(count)
+            store_rows(outputs, session.run(batch.feeds), batch, done=done, rows=rows)
+            done += batch.rows
+            step(batch.rows)
     if done != rows:
         raise DataError(f"the batches hold {done} rows, not {rows}", "say how many rows there are, at least 1")
     return outputs
-
-
-def _batched_names(specs: Sequence[TensorSpec]) -> list[str]:
-    with_rows = [spec for spec in specs if spec.shape]
-    symbolic = [spec.name for spec in with_rows if not isinstance(spec.shape[0], int)]
-    return symbolic or [spec.name for spec in with_rows] or [spec.name for spec in specs]
 
 
 def _is_one_run(specs: Sequence[TensorSpec], inputs: Arrays) -> bool:
     return all(spec.shape == np.shape(inputs[spec.name]) for spec in specs)
 
 
-def _rows(feeds: Arrays, names: Sequence[str]) -> int:
-    counts = {name: len(feeds[name]) if np.ndim(feeds[name]) else 0 for name in names if name in feeds}
-    if not counts or min(counts.values()) == 0:
-        raise DataError("the inputs have no rows", "give at least one row for each input")
-    if len(set(counts.values())) > 1:
-        shown = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        raise DataError(f"the inputs have different numbers of rows ({shown})", "give every input the same rows")
-    return next(iter(counts.values()))
-
-
 def _batches(inputs: Arrays, names: Sequence[str], rows: int, size: int) -> Iterator[Arrays]:
     for start in range(0, rows, size):
         yield {name: array[start : start + size] if name in names else array for name, array in inputs.items()}
-
-
-def _padded(feeds: Arrays, names: Sequence[str], count: int, fixed: int) -> Arrays:
-    if count > fixed:
-        raise DataError(f"a batch of {count} rows is given to a model fixed to {fixed}", f"give at most {fixed} rows")
-    if count == fixed:
-        return feeds
-    return {
-        name: np.concatenate([array, np.repeat(array[-1:], fixed - count, axis=0)]) if name in names else array
-        for name, array in feeds.items()
-    }
-
-
-def _store(outputs: dict[str, NDArray[Any]], found: Arrays, *, done: int, count: int, ran: int, rows: int) -> None:
-    for name, array in found.items():
-        if array.ndim == 0 or len(array) != ran:
-            raise ModelError(
-                f"the output {name!r} has the shape {list(array.shape)} for {ran} rows of input, so its "
-                f"batches cannot be joined",
-                "use a model whose outputs have one row per input row",
-            )
-        if name not in outputs:
-            outputs[name] = np.empty((rows, *array.shape[1:]), dtype=array.dtype)
-        target = outputs[name]
-        if target.shape[1:] != array.shape[1:]:
-            raise ModelError(
-                f"the output {name!r} changes its shape from batch to batch: {list(target.shape[1:])}, "
-                f"then {list(array.shape[1:])}",
-                "use a model whose outputs have one size",
-            )
-        target[done : done + count] = array[:count]

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.errors import ModelError, TargetError
 from precbench.graph import OnnxModel, Plan, list_initializers
-from precbench.graph.rounding import ROUNDABLE_TYPES
-from precbench.grids import round_to_decimals
+from precbench.graph.rounding import ROUNDABLE_TYPES, check_plan, rounded_values
 
 Values = Mapping[int, NDArray[Any]]
 
@@ -40,12 +38,7 @@ def rounded_variant(name: str, model: OnnxModel, plan: Plan) -> Variant:
         ModelError: a planned tensor holds NaN or infinity (when the values are made).
     """
     listed = {initializer.name: initializer for initializer in list_initializers(model)}
-    unknown = plan.decimals.keys() - listed.keys()
-    if unknown:
-        raise TargetError(
-            f"the plan names {min(unknown)!r}, which the model has not",
-            "make the plan for this model; `precbench inspect` lists its initializers",
-        )
+    check_plan(plan, listed.values())
     decimals = {
         listed[name].position: number for name, number in plan.decimals.items() if listed[name].dtype in ROUNDABLE_TYPES
     }
@@ -56,13 +49,7 @@ def _rounded(model: OnnxModel, decimals: Mapping[int, int]) -> Values:
     rounded = {}
     for held in model.tensors():
         if held.position in decimals:
-            values = model.values(held)
-            if not np.isfinite(values).all():
-                raise ModelError(
-                    f"the weights {held.name!r} hold NaN or infinite values",
-                    "repair the model, or leave that initializer out",
-                )
-            rounded[held.position] = round_to_decimals(values, decimals[held.position])
+            rounded[held.position] = rounded_values(held.name, model.values(held), decimals[held.position])
     return rounded
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from scipy import stats
 
 from precbench.errors import UsageError
+from precbench.holm import holm, holm_levels
 from precbench.timing.statistics import BATCH, LARGEST_LOG, Estimate, Ratio, ratio_of
 
 
@@ -156,38 +157,6 @@ def judge(
             estimates, looked_at, bounds, differs, equals, strict=True
         )
     ]
-
-
-def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
-    """Return Holm's adjusted p-values: reject where one is at most the level, and the family's error is held.
-
-    Args:
-        p_values: of these tests.
-        family: number of tests, these and others; each of these is then adjusted as if all others ranked below it,
-            which errs on the safe side. None: these.
-    """
-    adjusted, largest, tests = [0.0] * len(p_values), 0.0, max(len(p_values), family or 0)
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (tests - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
-def holm_levels(p_values: Sequence[float], level: float, family: int | None = None) -> list[float]:
-    """Return what each p-value has to be at most for Holm to reject it, the others being what they are.
-
-    It is `level` over the number of hypotheses where no other is rejected, and more where some are.
-    """
-    tests = max(len(p_values), family or 0)
-    return [_holm_level([*p_values[:i], *p_values[i + 1 :]], level, tests) for i in range(len(p_values))]
-
-
-def _holm_level(others: Sequence[float], level: float, left: int) -> float:
-    for p_value in sorted(others):
-        if p_value > level / left:
-            break
-        left -= 1
-    return level / left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
