@@ -64,6 +64,14 @@ def command(
     return run
 
 
+@pytest.fixture
+def untimed_study(tiny_study: Path, tmp_path: Path) -> Path:
+    text = tiny_study.read_text(encoding="utf-8").replace('experiments = ["all"]', "experiments = []")
+    path = tmp_path / "untimed.toml"
+    path.write_text(text.replace("winners = true", "winners = false"), encoding="utf-8")
+    return path
+
+
 def all_groups(results: dict[str, Any]) -> list[dict[str, Any]]:
     return list(next(e["rows"] for e in results["experiments"] if e["name"] == "all"))
 
@@ -280,11 +288,9 @@ COMMAND = (sys.executable, "-c", "from precbench.cli import main; main()")
 
 
 def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_tables(
-    copied_run: Path, tiny_study: Path, tmp_path: Path
+    copied_run: Path, untimed_study: Path, tmp_path: Path
 ) -> None:
-    text = tiny_study.read_text(encoding="utf-8").replace('experiments = ["all"]', "experiments = []")
-    (tmp_path / "untimed.toml").write_text(text.replace("winners = true", "winners = false"), encoding="utf-8")
-    arguments = ["run", tmp_path / "untimed.toml", "-o", tmp_path / "killed", "--checkpoint", copied_run / "checkpoint"]
+    arguments = ["run", untimed_study, "-o", tmp_path / "killed", "--checkpoint", copied_run / "checkpoint"]
     generator, done, kills = random.Random(5), dict[str, str](), 0
     while kills < KILLS:
         process = subprocess.Popen(
@@ -306,6 +312,37 @@ def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_tables(
             done = now
     subprocess.run([*COMMAND, *map(str, arguments)], check=True, capture_output=True)
     assert tables(results_of(tmp_path / "killed")) == tables(results_of(copied_run))
+
+
+FULL_DISK = """
+mount -t tmpfs -o size={kilobytes}k none "$1" || exit 77
+shift
+"$@" 2> first.err; echo $? > first.status
+"${{@:1:{command}}}" status disk/run > status.txt 2>&1 || exit 1
+mount -o remount,size=500m disk && "$@" > /dev/null 2> second.err || exit 1
+cp disk/run/results.json results.json
+"""
+"""Run in a folder on a small disk of its own; then look at it; then give it room and run once more."""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed: no small disk can be made")
+@pytest.mark.parametrize("kilobytes", [1000, 5000, 7000, 9000])
+def test_a_full_disk_stops_it_with_a_clear_message_and_with_room_it_goes_on(
+    copied_run: Path, untimed_study: Path, tmp_path: Path, kilobytes: int
+) -> None:
+    (tmp_path / "disk").mkdir()
+    script = FULL_DISK.format(kilobytes=kilobytes, command=len(COMMAND))
+    arguments = ["run", untimed_study, "-o", "disk/run", "--checkpoint", copied_run / "checkpoint"]
+    command = ["unshare", "-rm", "bash", "-c", script, "bash", "disk", *COMMAND, *map(str, arguments)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"no small disk can be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, [path.read_text() for path in tmp_path.glob("*.err")]
+    assert (tmp_path / "first.status").read_text() == "2\n"
+    said = (tmp_path / "first.err").read_text()
+    assert "make room" in said
+    assert "Traceback" not in said
+    assert tables(json.loads((tmp_path / "results.json").read_text())) == tables(results_of(copied_run))
 
 
 def tables(results: dict[str, Any]) -> list[Any]:

@@ -10,6 +10,7 @@ from precbench.cli.output import (
     Batch,
     DataDir,
     Json,
+    OnBadImage,
     OptimizationLevel,
     Provider,
     ProviderOption,
@@ -39,6 +40,7 @@ def evaluate(
         Path | None, typer.Option("--reference", help="The full-precision model: adds paired flips, and fidelity.")
     ] = None,
     data_dir: DataDir = None,
+    on_bad_image: OnBadImage = "stop",
     split: Annotated[
         str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
     ] = "test",
@@ -70,7 +72,15 @@ def evaluate(
     bars = progress()
     say_provider(session.record(), bars)
     loaded = load_data(
-        data, session, split=split, seed=seed, batch=batch, shapes=parse_shapes(shape), directory=data_dir
+        data,
+        session,
+        split=split,
+        seed=seed,
+        batch=batch,
+        shapes=parse_shapes(shape),
+        directory=data_dir,
+        on_bad_image=on_bad_image,
+        progress=bars,
     )
     evaluation = evaluate_model(
         session,

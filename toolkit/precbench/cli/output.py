@@ -32,6 +32,9 @@ DataDir = Annotated[
         "--data-dir", help="Where cifar10 lies: its folder cifar-10-batches-py, one around it, or the .tar.gz."
     ),
 ]
+OnBadImage = Annotated[
+    str, typer.Option("--on-bad-image", metavar="stop|skip", help="At an image of a folder that cannot be read.")
+]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", help="ImageNet weights of the network without its top (Keras H5); else downloaded."),

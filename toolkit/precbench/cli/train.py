@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from precbench.cli.app import app
-from precbench.cli.output import DataDir, Json, Weights, emit, progress
+from precbench.cli.output import DataDir, Json, OnBadImage, Weights, emit, progress
 
 if TYPE_CHECKING:
     from precbench.study.definition import Study
@@ -31,8 +31,9 @@ def train(
         typer.Option("--data", help="digits, cifar10, folder:PATH (one folder per class), or an .npz with labels."),
     ] = None,
     data_dir: DataDir = None,
+    on_bad_image: OnBadImage = "stop",
     size: Annotated[
-        int | None, typer.Option("--size", help="Pixels a side that digits and a folder's images are read at.")
+        int | None, typer.Option("--size", help="Pixels a side that digits and a folder's images are read at; else as the network takes.")
     ] = None,
     weights: Weights = None,
     epochs: Annotated[int | None, typer.Option("--epochs")] = None,
@@ -58,7 +59,7 @@ def train(
     definition = _changed(
         load_study(study),
         architecture={**own, "weights": None if weights is None else "imagenet"},
-        data={"source": data, "size": size, "seed": seed},
+        data={"source": data, "size": size, "seed": seed, "on_bad_image": on_bad_image},
         training={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed},
     )
     folder = output or Path("checkpoints") / f"{definition.architecture.name}-{_stem(definition.data.source)}"

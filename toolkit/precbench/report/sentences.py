@@ -37,6 +37,19 @@ def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def about_screening(record: Mapping[str, Any]) -> list[str]:
+    """Say what the answers mean, and what they took."""
+    layers, images = record["layers"], record["images"]
+    plain = images * len(layers)
+    return [
+        f"Holds: rounded alone, the layer loses at most {record['margin_points']:g} points on the {images:,} images of "
+        f"{record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance of at most "
+        f"{100 * (1 - record['level']):.3g} %; together they do not add up: round them together and evaluate.",
+        f"{record['evaluations']:,} image evaluations in place of {plain:,} "
+        f"({plain / max(1, record['evaluations']):.1f} times fewer).",
+    ]
+
+
 def about_fidelity(outputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say what the figures of an output cannot say."""
     return [f"{name}: {close['note']}." for name, close in outputs.items() if close["note"]]

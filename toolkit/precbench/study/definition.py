@@ -25,10 +25,11 @@ DEFAULT_STUDY = "mobilenetv2-digits"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSection:
     """Which images, and how they are split: `fractions` of train, validation and test, stratified, from `seed`; of
-    train and validation where the source has a test part of its own. `on_bad_image` of a folder: "stop" or "skip"."""
+    train and validation where the source has a test part of its own. `size`: pixels a side at which digits and a folder's
+    images are read; None for the network's `input_size`. `on_bad_image` of a folder: "stop" or "skip"."""
 
     source: str
-    size: int = 32
+    size: int | None = None
     fractions: tuple[float, ...]
     seed: int
     on_bad_image: str = "stop"
@@ -42,7 +43,7 @@ class DataSection:
             f"[data] fractions is {list(self.fractions)}",
             "give two or three positive fractions that add up to 1",
         )
-        _require(1 <= self.size <= 4096, f"[data] size is {self.size} pixels", "give 1 to 4096")
+        _require(self.size is None or 8 <= self.size <= 1024, f"[data] size is {self.size} pixels", "give 8 to 1024")
         _require(
             self.on_bad_image in ("stop", "skip"),
             f"[data] on_bad_image is {self.on_bad_image!r}",

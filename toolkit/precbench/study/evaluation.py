@@ -21,7 +21,7 @@ from precbench.accuracy import (
     per_class,
     top_classes,
 )
-from precbench.datasets import Dataset, Preprocessing, load_dataset
+from precbench.datasets import DEFAULT_SIZE, Dataset, Preprocessing, load_dataset
 from precbench.errors import DataError
 from precbench.graph import ModelMetadata, load_model, read_metadata
 from precbench.progress import SILENT, Progress
@@ -108,20 +108,20 @@ def evaluate(
         DataError: the data does not fit the model, labels lie outside its classes, or there is neither a label nor a
             reference to compare with.
     """
-    is_classifier = _is_classifier(session)
-    if reference is None and (data.labels is None or not is_classifier):
+    classifies = is_classifier(session)
+    if reference is None and (data.labels is None or not classifies):
         why = "the data has no labels" if data.labels is None else "the model is no classifier"
         raise DataError(
             f"there is nothing to compare {session.model} with: {why}", "give the full-precision model with --reference"
         )
-    data = _with_class_names(data, session.model)
+    data = with_class_names(data, session.model)
     outputs = run_model(session, data, preprocessing=preprocessing, batch=batch, progress=progress)
     expected = None
     if reference is not None:
         expected = run_model(reference, data, preprocessing=preprocessing, batch=batch, progress=progress)
         _check_same_outputs(session, reference)
     labels, description = data.labels, dict(data.description)
-    if labels is not None and not is_classifier:
+    if labels is not None and not classifies:
         labels, description["labels"] = None, "not used: the model is no classifier"
     return compare(outputs, expected, labels=labels, data=description, class_names=data.class_names)
 
@@ -211,11 +211,14 @@ def load_data(
     batch: int = 32,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     directory: Path | None = None,
+    on_bad_image: str = "stop",
+    progress: Progress = SILENT,
 ) -> EvaluationData:
     """Find what `--data` means for a model.
 
     A study's name or file means the split that the study keeps for it; `digits` and `cifar10` that of the shipped
-    studies (`directory` is where cifar10 lies); `folder:PATH` is a folder of images; an
+    studies (`directory` is where cifar10 lies); `folder:PATH` is a folder of images, read at the size that the model
+    takes, where `on_bad_image` says whether one that cannot be read stops it; an
     .npz with `images` is a labelled set, another .npz holds one array per model input, and labels as `labels`. None
     means inputs drawn from the seed that fit what the model declares.
 
@@ -228,12 +231,20 @@ def load_data(
         return EvaluationData(description=recipe, inputs=inputs)
     study = _study_for(spec)
     if study is not None:
-        dataset = Material(study, Places(data=directory)).split(split)
+        dataset = Material(study, Places(data=directory), progress).split(split)
         return _from_dataset(dataset, {"source": study.data.source, "split": split, "seed": study.data.seed})
     path = Path(spec.removeprefix("npz:"))
     if path.suffix == ".npz" and path.is_file() and not _has_images(path, session):
         return _from_arrays(path, session)
-    return _from_dataset(load_dataset(spec, split=split, directory=directory), {"source": spec})
+    dataset = load_dataset(
+        spec,
+        split=split,
+        size=max(_image_size(session) or (DEFAULT_SIZE,)),
+        directory=directory,
+        on_bad_image=on_bad_image,
+        note=progress.note,
+    )
+    return _from_dataset(dataset, {"source": spec})
 
 
 def model_preprocessing(session: Session) -> Preprocessing:
@@ -257,12 +268,23 @@ def preprocessing_for(session: Session, mode: str, data: EvaluationData) -> Prep
     Raises:
         DataError: the mode is unknown, or the model takes no images.
     """
-    shape = _image_input(session.model, session.inputs).shape
-    height, width = (shape[2], shape[3]) if _is_nchw(shape) else (shape[1], shape[2])
     own = (1, 1) if data.images is None else data.images.shape[1:3]
-    return Preprocessing.for_mode(
-        mode, (height if isinstance(height, int) else own[0], width if isinstance(width, int) else own[1])
-    )
+    height, width = _declared_size(_image_input(session.model, session.inputs).shape)
+    return Preprocessing.for_mode(mode, (height or own[0], width or own[1]))
+
+
+def _image_size(session: Session) -> tuple[int, ...]:
+    """Sides in pixels of the images that a model takes, as far as it says."""
+    metadata = _metadata(session.model)
+    if metadata is not None and metadata.preprocessing is not None:
+        return Preprocessing.from_json(metadata.preprocessing).size
+    declared = _declared_size(_image_input(session.model, session.inputs).shape)
+    return tuple(side for side in declared if side is not None)
+
+
+def _declared_size(shape: tuple[int | str | None, ...]) -> tuple[int | None, int | None]:
+    height, width = (shape[2], shape[3]) if _is_nchw(shape) else (shape[1], shape[2])
+    return height if isinstance(height, int) else None, width if isinstance(width, int) else None
 
 
 def _study_for(spec: str) -> Study | None:
@@ -297,11 +319,11 @@ def _from_arrays(path: Path, session: Session) -> EvaluationData:
     return EvaluationData(
         description={"source": str(path)},
         inputs=fit_inputs(arrays, session.inputs, source=path, any_batch=True),
-        labels=None if labels is None or not _is_classifier(session) else check_classes(labels),
+        labels=None if labels is None or not is_classifier(session) else check_classes(labels),
     )
 
 
-def _with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
+def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
     """Give the labels the model's numbering: by class name where both the data and the model name their classes.
 
     Raises:
@@ -328,8 +350,8 @@ def _metadata(model: Path) -> ModelMetadata | None:
     return read_metadata(load_model(model).proto)
 
 
-def _is_classifier(session: Session) -> bool:
-    """One output of scores, one row an image."""
+def is_classifier(session: Session) -> bool:
+    """Whether a model has one output of scores, one row an image."""
     if len(session.outputs) != 1:
         return False
     output = session.outputs[0]

@@ -71,7 +71,7 @@ class Material:
         data = self._study.data
         return load_splits(
             data.source,
-            size=data.size,
+            size=data.size or self._study.architecture.input_size,
             seed=data.seed,
             fractions=data.fractions,
             directory=self._directory,

@@ -19,10 +19,11 @@ from precbench.study.definition import DataSection
 from precbench.study.evaluation import image_feeds, model_preprocessing
 from precbench.study.experiments import Point
 from precbench.study.journal import Journal, PointState, Predictions, State
-from precbench.sweep import Batches, Variant, rounded_variant, sweep
+from precbench.sweep import Batches, Limits, Variant, rounded_variant, sweep
 
 BASE = Plan(decimals={})
 BATCH = 32
+_PASS_S = 60.0  # what a kill may lose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,6 +110,7 @@ def evaluate_points(
         [_variant(key, model, plan) for key, plan in left.items()],
         _batches(base, test),
         SessionSettings(),
+        limits=Limits(pass_s=_PASS_S),
         started=lambda keys: journal.set_state(keys, State.RUNNING),
         progress=progress,
     )
@@ -119,8 +121,9 @@ def evaluate_points(
         except DataError as error:
             journal.set_state([one.variant], State.FAILED, error.problem)
             continue
-        facts = {**_amounts(model, left[one.variant]), "way": str(one.way)}
-        journal.record_predictions(one.variant, Predictions(classes=classes, facts=facts))
+        journal.record_predictions(
+            one.variant, Predictions(classes=classes, facts=_amounts(model, left[one.variant]))
+        )
 
 
 def _variant(key: str, model: OnnxModel, plan: Plan) -> Variant:
