@@ -14,6 +14,8 @@ MOST_BATCHES = 10
 BIWEIGHT_REACH = 6.0
 """Standard deviations from the middle at which a block no longer counts; Tukey's nine median absolute deviations."""
 
+_MANY_GROUPS = 10
+"""Fewer cannot show that a whole one of them is odd: no scale is then below that of the groups."""
 _STEPS = 100
 _LEAST_BLOCKS = 2  # per batch
 
@@ -235,7 +237,7 @@ def _from_groups(groups: Sequence[_Logs], unit: str) -> Estimate:
     if count == 0:
         return Estimate(mean=0.0, error=float("inf"), units=0, unit=unit)
     values = np.concatenate(groups)
-    mean, scale = _biweight(values)
+    mean, scale = _biweight(values, least_scale=_least_scale(groups))
     if count == 1 or scale == 0:
         return Estimate(mean=mean, error=0.0 if count > 1 else float("inf"), units=count, unit=unit)
     shares = np.clip(((values - mean) / (BIWEIGHT_REACH * scale)) ** 2, 0, 1)
@@ -248,11 +250,16 @@ def _from_groups(groups: Sequence[_Logs], unit: str) -> Estimate:
     return Estimate(mean=mean, error=float(error), units=count, unit=unit)
 
 
-def _biweight(values: _Logs) -> tuple[float, float]:
+def _least_scale(groups: Sequence[_Logs]) -> float:
+    return float(np.std([np.median(group) for group in groups], ddof=1)) if 1 < len(groups) < _MANY_GROUPS else 0.0
+
+
+def _biweight(values: _Logs, *, least_scale: float = 0.0) -> tuple[float, float]:
     """Return Tukey's biweight and the scale that it is taken with; of values that are all alike the scale is 0."""
     middle = float(np.median(values))
     distances = np.abs(values - middle)
     scale = float(1.4826 * np.median(distances)) or float(1.2533 * distances.mean())  # the latter: most are alike
+    scale = max(scale, least_scale)
     if scale == 0:
         return middle, scale
     for _ in range(_STEPS):
