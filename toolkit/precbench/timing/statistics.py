@@ -11,7 +11,12 @@ from scipy import stats
 from precbench.timing.samples import ProcessSamples, outlier_labels
 
 MOST_BATCHES = 10
-TRIMMED_SHARE = 0.1
+BIWEIGHT_REACH = 6.0
+"""Standard deviations from the middle at which a block no longer counts; Tukey's nine median absolute deviations."""
+
+_MANY_GROUPS = 10
+"""Fewer cannot show that a whole one of them is odd: no scale is then below that of the groups."""
+_STEPS = 100
 _LEAST_BLOCKS = 2  # per batch
 
 LARGEST_LOG = 50.0
@@ -25,19 +30,17 @@ class Estimate:
     """A log ratio estimated from independent units.
 
     Args:
-        mean: of the units.
-        error: standard error of the mean; infinite with fewer than two units.
+        mean: the estimate.
+        error: its standard error; infinite with fewer than two units.
         units: how many.
         unit: "process", or "batch of blocks" where there is but one process, whose interval knows nothing of how
             processes differ.
-        trimmed: units left out of the mean at each end.
     """
 
     mean: float
     error: float
     units: int
     unit: str
-    trimmed: int = 0
 
     def half_width(self, p: float) -> float:
         """Return half the width of the t interval at the level 1 - p."""
@@ -58,14 +61,14 @@ class Estimate:
         return min(1.0, 2 * self._tail(margin - abs(self.mean)))
 
     def _t(self, p: float) -> float:
-        return float(stats.t.isf(p / 2, self.units - 2 * self.trimmed - 1))
+        return float(stats.t.isf(p / 2, self.units - 1))
 
     def _tail(self, distance: float) -> float:
         if self.units < 2:
             return 1.0
         if self.error == 0:
             return 0.0 if distance > 0 else 1.0
-        return float(stats.t.sf(distance / self.error, self.units - 2 * self.trimmed - 1))
+        return float(stats.t.sf(distance / self.error, self.units - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +120,12 @@ def ratio_of(estimate: Estimate, *, level: float, p: float) -> Ratio:
 def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None) -> Estimate:
     """Estimate the log time ratio arm / base of the usual call in the usual process.
 
-    Within a block: the difference of `ProcessSamples.log_times`. Within a process: the midmean over its blocks (the
-    mean of the middle half), which a few disturbed blocks do not move. Over processes: a mean and its standard error,
-    since two processes, or two sessions in them, differ steadily by where they lie in memory: blocks of one process all
-    share that, and are not independent of each other. From ten processes on the mean is trimmed by a tenth at each end:
-    one process in which all went wrong would else widen the interval for all. It costs a few percent of width where
-    none did. An arm that has a process of its own is compared with the base's process of the same replicate. With a
-    single replicate the units are up to ten runs of consecutive blocks.
+    Within a block: the difference of `ProcessSamples.log_times`. Over all blocks of all processes: their biweight, a
+    mean in which a block counts less the further it lies from the middle, and not at all from six standard deviations
+    on: noise of a real machine has long tails. Its standard error takes the blocks of one process as one draw: two
+    processes, or two sessions in them, differ steadily by where they lie in memory, and more blocks do not average away
+    what they share. An arm that has a process of its own is compared with the base's process of the same replicate.
+    With a single replicate the units are up to ten runs of consecutive blocks.
 
     Args:
         processes: of one measurement; those without a whole block count for nothing.
@@ -133,23 +135,23 @@ def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, contro
             the base measured twice, which takes a quarter off the variance of the ratio.
 
     Source: replication at the level where the noise is: T. Kalibera, R. Jones, "Rigorous benchmarking in reasonable
-        time", ISMM 2013. The trimmed mean's error and its t: J. W. Tukey, D. H. McLaughlin, Sankhya A 25, 1963; K. K.
-        Yuen, Biometrika 61, 1974. The midmean: J. W. Tukey, "Exploratory Data Analysis", 1977. Batch means for one
-        process: A. M. Law, "Simulation Modeling and Analysis", 9.5.
+        time", ISMM 2013. The biweight: F. Mosteller, J. W. Tukey, "Data Analysis and Regression", 1977, 10.C. Its
+        error: P. J. Huber, "Robust Statistics", 1981, 7.6, with sums over clusters: K.-Y. Liang, S. L. Zeger,
+        Biometrika 73, 1986. Batch means for one process: A. M. Law, "Simulation Modeling and Analysis", 9.5.
     """
     replicates = _replicates(processes, arm, base, control)
     if len(replicates) == 1:
-        return _from_units(replicates[0].batches(), BATCH)
-    return _from_units(np.array([replicate.difference() for replicate in replicates]), PROCESS)
+        return _from_groups(replicates[0].batches(), BATCH)
+    return _from_groups([replicate.differences() for replicate in replicates], PROCESS)
 
 
 def mean_estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None) -> Estimate:
     """Estimate the log ratio of mean times, arm / base: with every slow call and every slow process in it.
 
-    `estimate` is of the usual call in the usual process, which medians, midmeans and a trimmed mean describe: it is
-    blind to an arm of which a fifth of the calls, or a twentieth of the processes, is slow. This one is not, and is
-    noisier for it. Within a process: the ratio of the means over all timed calls; over processes: their mean, nothing
-    trimmed. Its error is that of a log by the delta method.
+    `estimate` is of the usual call in the usual process, which medians and the biweight describe: it is blind to an arm
+    of which a fifth of the calls, or a twentieth of the processes, is slow. This one is not, and is noisier for it.
+    Within a process: the ratio of the means over all timed calls; over processes: their mean. Its error is that of a
+    log by the delta method.
 
     Args:
         processes: as for `estimate`.
@@ -173,9 +175,9 @@ def mean_estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, c
 def process_log_ratios(
     processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None
 ) -> NDArray[np.float64]:
-    """Return what each replicate shows, float64 [replicates]: what `estimate` averages."""
+    """Return what each replicate shows by itself, float64 [replicates]: the biweight of its blocks."""
     replicates = _replicates(processes, arm, base, control)
-    return np.array([replicate.difference() for replicate in replicates], dtype=np.float64)
+    return np.array([_biweight(replicate.differences())[0] for replicate in replicates], dtype=np.float64)
 
 
 _Logs = NDArray[np.float64]
@@ -189,27 +191,21 @@ class _Replicate:
     bases: tuple[_Logs, ...]
     paired: bool
 
-    def difference(self) -> float:
+    def differences(self) -> _Logs:
+        """Of each block; where the arms are in processes of their own, of all blocks together."""
         if self.paired:
-            return _midmean(self.arm - np.mean(self.bases, axis=0))
-        return _midmean(self.arm) - float(np.mean([_midmean(base) for base in self.bases]))
+            differences: _Logs = self.arm - np.mean(self.bases, axis=0)
+            return differences
+        return np.array([_biweight(self.arm)[0] - np.mean([_biweight(base)[0] for base in self.bases])])
 
-    def batches(self) -> _Logs:
+    def batches(self) -> list[_Logs]:
         blocks = min(len(logs) for logs in (self.arm, *self.bases))
         count = max(1, min(MOST_BATCHES, blocks // _LEAST_BLOCKS))
         parts = [np.array_split(logs[:blocks], count) for logs in (self.arm, *self.bases)]
-        return np.array(
-            [
-                _Replicate(arm=arm, bases=tuple(bases), paired=self.paired).difference()
-                for arm, *bases in zip(*parts, strict=True)
-            ]
-        )
-
-
-def _midmean(values: _Logs) -> float:
-    """Return the mean of the middle half; of three values, the one in the middle."""
-    cut = (len(values) + 1) // 4
-    return float(np.sort(values)[cut : len(values) - cut].mean())
+        return [
+            _Replicate(arm=arm, bases=tuple(bases), paired=self.paired).differences()
+            for arm, *bases in zip(*parts, strict=True)
+        ]
 
 
 def _bases(base: str, control: str | None) -> tuple[str, ...]:
@@ -235,17 +231,43 @@ def _replicates(processes: Sequence[ProcessSamples], arm: str, base: str, contro
     ]
 
 
-def _from_units(units: NDArray[np.float64], unit: str) -> Estimate:
-    """A tenth of the units at each end is left out of the mean, and counts in its error as the nearest that stays."""
-    count = len(units)
-    if count < 2:
-        return Estimate(mean=float(units.mean()) if count else 0.0, error=float("inf"), units=count, unit=unit)
-    cut = int(count * TRIMMED_SHARE)
-    ordered = np.sort(units)
-    kept = ordered[cut : count - cut]
-    winsorized = np.clip(ordered, kept[0], kept[-1])
-    error = winsorized.std(ddof=1) * np.sqrt((count - 1) / (len(kept) * (len(kept) - 1)))
-    return Estimate(mean=float(kept.mean()), error=float(error), units=count, unit=unit, trimmed=cut)
+def _from_groups(groups: Sequence[_Logs], unit: str) -> Estimate:
+    """The biweight of all values, and its error where those of one group are not independent of each other."""
+    count = len(groups)
+    if count == 0:
+        return Estimate(mean=0.0, error=float("inf"), units=0, unit=unit)
+    values = np.concatenate(groups)
+    mean, scale = _biweight(values, least_scale=_least_scale(groups))
+    if count == 1 or scale == 0:
+        return Estimate(mean=mean, error=0.0 if count > 1 else float("inf"), units=count, unit=unit)
+    shares = np.clip(((values - mean) / (BIWEIGHT_REACH * scale)) ** 2, 0, 1)
+    influences, slopes = (values - mean) * (1 - shares) ** 2, (1 - shares) * (1 - 5 * shares)
+    if slopes.sum() <= 0:  # as many values far off as near by: there is no middle
+        return Estimate(mean=mean, error=float("inf"), units=count, unit=unit)
+    sums = np.array([part.sum() for part in np.split(influences, np.cumsum([len(group) for group in groups])[:-1])])
+    for_so_few = 1 + slopes.var() / slopes.mean() ** 2 / count
+    error = for_so_few * np.sqrt(count / (count - 1) * (sums**2).sum()) / slopes.sum()
+    return Estimate(mean=mean, error=float(error), units=count, unit=unit)
+
+
+def _least_scale(groups: Sequence[_Logs]) -> float:
+    return float(np.std([np.median(group) for group in groups], ddof=1)) if 1 < len(groups) < _MANY_GROUPS else 0.0
+
+
+def _biweight(values: _Logs, *, least_scale: float = 0.0) -> tuple[float, float]:
+    """Return Tukey's biweight and the scale that it is taken with; of values that are all alike the scale is 0."""
+    middle = float(np.median(values))
+    distances = np.abs(values - middle)
+    scale = float(1.4826 * np.median(distances)) or float(1.2533 * distances.mean())  # the latter: most are alike
+    scale = max(scale, least_scale)
+    if scale == 0:
+        return middle, scale
+    for _ in range(_STEPS):
+        weights = (1 - np.clip(((values - middle) / (BIWEIGHT_REACH * scale)) ** 2, 0, 1)) ** 2
+        before, middle = middle, float((weights * values).sum() / weights.sum())
+        if abs(middle - before) <= 1e-12 * scale:
+            break
+    return middle, scale
 
 
 def latencies(processes: Sequence[ProcessSamples]) -> Mapping[str, dict[str, Any]]:
