@@ -3,8 +3,8 @@
 Run: python benchmarks/screening.py RUN --data-dir FOLDER
 RUN is the folder of a finished study with an experiment of single layers. What each variant really loses on the test
 images is in it; screening asks the same of the same images, in several drawn orders. It writes
-benchmarks/results/screening.json and .md: image evaluations against the plain loop's (every variant on every image), and
-how many answers were wrong, far from the margin and beside it.
+benchmarks/results/screening.json and .md: image evaluations against the plain loop's (every variant on every image),
+and how many answers were wrong, far from the margin and beside it.
 """
 
 import time
@@ -121,9 +121,7 @@ def text(value: Mapping[str, Any]) -> str:
             "layers at N": name,
             "variants": str(len(some)),
             "that hold": str(sum(one["answer"] == Answer.HOLDS for one in some)),
-            "wrong answers": percent(
-                share(sum(one["wrong"] for one in some), len(some) * len(rounds), runs=len(some))
-            ),
+            "wrong answers": percent(share(sum(one["wrong"] for one in some), len(some) * len(rounds), runs=len(some))),
         }
         for name, some in (("all", answers), ("true loss within half a margin of it", near))
         if some

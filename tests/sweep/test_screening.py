@@ -54,7 +54,9 @@ def rounded(network: OnnxModel) -> list[Variant]:
     ]
 
 
-def screened(network: OnnxModel, variants: list[Variant], labels: NDArray[Any], rows: Rows, **more: Any) -> dict[str, Screened]:
+def screened(
+    network: OnnxModel, variants: list[Variant], labels: NDArray[Any], rows: Rows, **more: Any
+) -> dict[str, Screened]:
     options = {"margin_points": MARGIN_POINTS, "workers": 1, "batch": 16} | more
     return {one.variant: one for one in screen(network, variants, labels, rows.make, SETTINGS, **options)}
 
@@ -126,6 +128,9 @@ def test_what_it_refuses(network: OnnxModel, rows: Rows, labels: NDArray[np.int6
 
 
 def test_two_outputs_are_no_scores(rows: Rows) -> None:
-    model = parsed("g (float[n, 3, 12, 12] x) => (float[n, 3, 12, 12] y, float[n, 3, 12, 12] z) <float a = {2}> { y = Mul(x, a) z = Add(x, a) }")
+    model = parsed(
+        "g (float[n, 3, 12, 12] x) => (float[n, 3, 12, 12] y, float[n, 3, 12, 12] z) <float a = {2}> "
+        "{ y = Mul(x, a) z = Add(x, a) }"
+    )
     with pytest.raises(DataError, match="2 outputs"):
         screened(model, [changed(model, "a")], np.zeros(IMAGES, np.int64), rows)

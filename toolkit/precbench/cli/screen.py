@@ -74,9 +74,7 @@ def screen(
     session = open_model(model, session_settings(provider, provider_option, threads, opt_level))
     bars = progress()
     say_provider(session.record(), bars)
-    loaded = load_data(
-        data, session, split=split, directory=data_dir, on_bad_image=on_bad_image, progress=bars
-    )
+    loaded = load_data(data, session, split=split, directory=data_dir, on_bad_image=on_bad_image, progress=bars)
     layers = screen_layers(
         session,
         loaded,

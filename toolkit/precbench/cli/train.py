@@ -33,7 +33,10 @@ def train(
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = "stop",
     size: Annotated[
-        int | None, typer.Option("--size", help="Pixels a side that digits and a folder's images are read at; else as the network takes.")
+        int | None,
+        typer.Option(
+            "--size", help="Pixels a side that digits and a folder's images are read at; else as the network takes."
+        ),
     ] = None,
     weights: Weights = None,
     epochs: Annotated[int | None, typer.Option("--epochs")] = None,

@@ -43,8 +43,9 @@ def about_screening(record: Mapping[str, Any]) -> list[str]:
     plain = images * len(layers)
     return [
         f"Holds: rounded alone, the layer loses at most {record['margin_points']:g} points on the {images:,} images of "
-        f"{record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance of at most "
-        f"{100 * (1 - record['level']):.3g} %; together they do not add up: round them together and evaluate.",
+        f"{record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance of at "
+        f"most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them together "
+        f"and evaluate.",
         f"{record['evaluations']:,} image evaluations in place of {plain:,} "
         f"({plain / max(1, record['evaluations']):.1f} times fewer).",
     ]

@@ -25,8 +25,8 @@ DEFAULT_STUDY = "mobilenetv2-digits"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSection:
     """Which images, and how they are split: `fractions` of train, validation and test, stratified, from `seed`; of
-    train and validation where the source has a test part of its own. `size`: pixels a side at which digits and a folder's
-    images are read; None for the network's `input_size`. `on_bad_image` of a folder: "stop" or "skip"."""
+    train and validation where the source has a test part of its own. `size`: pixels a side at which digits and a
+    folder's images are read; None for the network's `input_size`. `on_bad_image` of a folder: "stop" or "skip"."""
 
     source: str
     size: int | None = None

@@ -121,9 +121,7 @@ def evaluate_points(
         except DataError as error:
             journal.set_state([one.variant], State.FAILED, error.problem)
             continue
-        journal.record_predictions(
-            one.variant, Predictions(classes=classes, facts=_amounts(model, left[one.variant]))
-        )
+        journal.record_predictions(one.variant, Predictions(classes=classes, facts=_amounts(model, left[one.variant])))
 
 
 def _variant(key: str, model: OnnxModel, plan: Plan) -> Variant:

@@ -71,13 +71,13 @@ def screen_layers(
         raise DataError(f"there is nothing to lose: {why}", "give labelled data of the model's classes")
     data = with_class_names(data, session.model)
     assert data.labels is not None
-    model = load_model(session.model)
+    model, classes = load_model(session.model), session.outputs[0].shape[1]
     experiment = ExperimentSection(name="layers", targets=Targets.EACH_LAYER, decimals=tuple(decimals))
     points = {point.name: point for point in points_of(experiment, list_initializers(model))}
     found = screen(
         model,
         [rounded_variant(name, model, point.plan) for name, point in points.items()],
-        check_classes(data.labels, session.outputs[0].shape[1]),
+        check_classes(data.labels, classes if isinstance(classes, int) else None),
         _maker(session, data, preprocessing),
         session.settings,
         margin_points=margin_points,

@@ -101,9 +101,7 @@ def screen(
         rows = Batches(rows=len(block), size=batch, make=_rows(make, block))
         base = Variant(name=_BASE, values=dict)  # changes nothing, and so is yielded first
         is_right: NDArray[np.bool_] | None = None
-        for one in sweep(
-            model, [base, *left], rows, settings, workers=workers, limits=limits, progress=progress
-        ):
+        for one in sweep(model, [base, *left], rows, settings, workers=workers, limits=limits, progress=progress):
             found = _are_right(one.outputs, truth[block])
             if is_right is None:
                 is_right = found
