@@ -120,19 +120,19 @@ def ratio_of(estimate: Estimate, *, level: float, p: float) -> Ratio:
 def estimate(processes: Sequence[ProcessSamples], *, arm: str, base: str, control: str | None = None) -> Estimate:
     """Estimate the log time ratio arm / base of the usual call in the usual process.
 
-    Within a block: the difference of `ProcessSamples.log_times`. Over all blocks of all processes: their biweight, a
-    mean in which a block counts less the further it lies from the middle, and not at all from six standard deviations
-    on: noise of a real machine has long tails. Its standard error takes the blocks of one process as one draw: two
-    processes, or two sessions in them, differ steadily by where they lie in memory, and more blocks do not average away
-    what they share. An arm that has a process of its own is compared with the base's process of the same replicate.
-    With a single replicate the units are up to ten runs of consecutive blocks.
+    Within a block: the difference of `ProcessSamples.log_times`, from each base. Over all blocks of all processes:
+    their biweight, a mean in which a block counts less the further it lies from the middle, and not at all from six
+    standard deviations on: noise of a real machine has long tails. Its standard error takes the blocks of one process
+    as one draw: two processes, or two sessions in them, differ steadily by where they lie in memory, and more blocks do
+    not average away what they share. An arm that has a process of its own is compared with the base's process of the
+    same replicate. With a single replicate the units are up to ten runs of consecutive blocks.
 
     Args:
         processes: of one measurement; those without a whole block count for nothing.
         arm: in the numerator.
         base: in the denominator.
-        control: an arm that is the same thing as the base. The denominator is then the geometric mean of both:
-            the base measured twice, which takes a quarter off the variance of the ratio.
+        control: an arm that is the same thing as the base. It then is a base too: measured twice, which takes a
+            quarter off the variance of the ratio.
 
     Source: replication at the level where the noise is: T. Kalibera, R. Jones, "Rigorous benchmarking in reasonable
         time", ISMM 2013. The biweight: F. Mosteller, J. W. Tukey, "Data Analysis and Regression", 1977, 10.C. Its
@@ -192,10 +192,13 @@ class _Replicate:
     paired: bool
 
     def differences(self) -> _Logs:
-        """Of each block; where the arms are in processes of their own, of all blocks together."""
+        """Of each block from each base; where the arms are in processes of their own, of all blocks together.
+
+        From each, not from their mean: noise is skewed, and a robust mean of skewed differences is not 0 where nothing
+        differs. The difference of two that are alike is symmetric.
+        """
         if self.paired:
-            differences: _Logs = self.arm - np.mean(self.bases, axis=0)
-            return differences
+            return np.concatenate([self.arm - base for base in self.bases])
         return np.array([_biweight(self.arm)[0] - np.mean([_biweight(base)[0] for base in self.bases])])
 
     def batches(self) -> list[_Logs]:
