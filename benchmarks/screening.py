@@ -1,6 +1,6 @@
 """The screening path against the exact path: each layer of a finished study at N = 1, 3, 5, 7, 9 decimals.
 
-Run: python benchmarks/screening.py RUN --data-dir FOLDER
+Run: python benchmarks/screening.py STUDY RUN --data-dir FOLDER
 RUN is the folder of a finished study with an experiment of single layers. What each variant really loses on the test
 images is in it; screening asks the same of the same images, in several drawn orders. It writes
 benchmarks/results/screening.json and .md: image evaluations against the plain loop's (every variant on every image),
@@ -31,7 +31,7 @@ def main() -> None:
     options = read_options()
     results = read_results(options.run)
     experiment = next(one for one in results["experiments"] if one["targets"] == Targets.EACH_LAYER)
-    exact = {row["name"]: row for row in experiment["rows"]}
+    exact = {row["name"]: row for row in experiment["rows"] if row["flips"] is not None}
     rounds = []
     for seed in range(options.orders):
         rounds.append(with_load(lambda seed=seed: screened(options, results, seed)))
@@ -54,7 +54,8 @@ def main() -> None:
 def read_options() -> Namespace:
     """Read the command line."""
     made = ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    made.add_argument("run", type=Path, help="folder of a finished study")
+    made.add_argument("study", help="its file, or its name if it comes with precbench")
+    made.add_argument("run", type=Path, help="folder of its finished run")
     made.add_argument("--data-dir", type=Path, help="where the study's images lie, if not in the package")
     made.add_argument("--orders", type=int, default=3, help="of the images, each drawn anew (default: %(default)s)")
     made.add_argument("--margin", type=float, default=0.5, help="percentage points (default: %(default)s)")
@@ -67,7 +68,9 @@ def screened(options: Namespace, results: Mapping[str, Any], seed: int) -> dict[
     """Screen every layer in one order of the images."""
     began = time.perf_counter()
     session = open_model(options.run / "base.onnx", SessionSettings())
-    data = load_data(results["study"]["data"]["source"], session, split="test", directory=options.data_dir)
+    data = load_data(options.study, session, split="test", directory=options.data_dir)
+    if data.labels is None or len(data.labels) != results["base"]["accuracy"]["total"]:
+        raise SystemExit("these are not the images that the run was evaluated on")
     experiment = next(one for one in results["study"]["experiment"] if one["targets"] == Targets.EACH_LAYER)
     found = screen_layers(
         session,

@@ -1,8 +1,10 @@
 """A study from nothing to its results, found again by digest, and the commands that work without arguments."""
 
+import contextlib
 import json
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +27,7 @@ from precbench.runtime import SessionSettings, open_session
 from precbench.study.definition import load_study
 from precbench.study.evaluation import EvaluationData, run_model
 from precbench.study.experiments import points_of
-from precbench.study.journal import Journal
+from precbench.study.journal import Journal, State
 from precbench.study.material import Material, Places
 from precbench.study.points import BASE, EvaluationSet, point_key
 from precbench.study.run import Run
@@ -281,6 +283,26 @@ def test_a_study_begins_with_a_checkpoint_that_is_given(
     first, again = results_of(copied_run), results_of(tmp_path / "again")
     assert again["base"]["confusion"] == first["base"]["confusion"]
     assert [r["flips"] for r in all_groups(again)] == [r["flips"] for r in all_groups(first)]
+    status, _, err = command("run", tiny_study, "-o", tmp_path / "again")  # which it need not be told once more
+    assert status == 0
+    assert "not done again: checkpoint, base" in err
+
+
+def test_a_checkpoint_that_cannot_be_meant_is_refused_before_anything_is_lost(
+    command: Any, copied_run: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()}
+    inside = ("--fresh", "--checkpoint", copied_run / "checkpoint")
+    nowhere = ("--fresh", "--checkpoint", tmp_path / "nowhere")
+    for arguments, problem in ((inside, "lies in the run folder"), (nowhere, "has no architecture.json")):
+        status, _, err = command("run", tiny_study, "-o", copied_run, *arguments)
+        assert (status, problem in err) == (2, True)
+    assert {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()} == before
+    other = tmp_path / "other.toml"
+    other.write_text(tiny_study.read_text().replace("input_size = 32", "input_size = 64"))
+    status, _, err = command("run", other, "-o", tmp_path / "other", "--checkpoint", copied_run / "checkpoint")
+    assert status == 2
+    assert "takes (None, 32, 32, 3)" in err
 
 
 KILLS = 20
@@ -291,7 +313,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_tables(
     copied_run: Path, untimed_study: Path, tmp_path: Path
 ) -> None:
     arguments = ["run", untimed_study, "-o", tmp_path / "killed", "--checkpoint", copied_run / "checkpoint"]
-    generator, done, kills = random.Random(5), dict[str, str](), 0
+    generator, done, kills, in_the_middle = random.Random(5), dict[str, Any](), 0, 0
     while kills < KILLS:
         process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -307,11 +329,14 @@ def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_tables(
             shutil.rmtree(tmp_path / "killed")
             done = {}
         if (tmp_path / "killed" / "journal.sqlite").exists():
-            now = {key: value.tobytes().hex() for key, value in predictions_in(tmp_path / "killed").items()}
+            now = predictions_in(tmp_path / "killed")
             assert done.items() <= now.items()
             done = now
+            in_the_middle += any(point.state is State.RUNNING for point in Journal(tmp_path / "killed").points())
     subprocess.run([*COMMAND, *map(str, arguments)], check=True, capture_output=True)
     assert tables(results_of(tmp_path / "killed")) == tables(results_of(copied_run))
+    assert done.items() <= predictions_in(tmp_path / "killed").items()
+    assert in_the_middle > 0
 
 
 FULL_DISK = """
@@ -359,5 +384,10 @@ def tables(results: dict[str, Any]) -> list[Any]:
 
 
 def predictions_in(folder: Path) -> dict[str, Any]:
-    journal = Journal(folder)
-    return {key: journal.predictions(key).classes for key in journal.known_predictions()}  # type: ignore[union-attr]
+    """Key to what is recorded, and the row, which is another where it was recorded twice."""
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
+        try:
+            rows = connection.execute("SELECT key, rowid, classes FROM predictions").fetchall()
+        except sqlite3.OperationalError:  # killed before it was begun
+            return {}
+    return {key: rest for key, *rest in rows}

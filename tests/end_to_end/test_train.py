@@ -54,6 +54,9 @@ def test_a_network_is_trained_on_a_folder_and_saved_in_each_form(train: Any, pho
     assert held == pair | {"confusion.csv", "training-curve.png", "training-curve.svg"}
     with Path("net/history.csv").open(newline="") as stream:
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
+    status, _, err = train("--data", f"folder:{photos}", "--epochs", "1", "--batch-size", "4", "-o", "net")
+    assert status == 2
+    assert "--force" in err
     import keras
 
     assert keras.saving.load_model("net/model.keras").input_shape[1:3] == (32, 32)

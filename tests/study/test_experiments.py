@@ -67,7 +67,7 @@ def test_combinations_are_those_listed_and_those_crossed() -> None:
 
 def test_a_group_that_the_model_lacks_is_named_with_the_nearest() -> None:
     asked = ExperimentSection(name="mine", targets="combinations", combinations=({"expnd": 4},))
-    with pytest.raises(TargetError, match=r"experiment 'mine': .*'expnd' matches nothing.*\n.*expand"):
+    with pytest.raises(TargetError, match=r"experiment 'mine' names the group 'expnd'.*\nthe nearest is expand"):
         points_of(asked, initializers())
 
 
@@ -95,3 +95,13 @@ def test_a_design_without_end_is_refused() -> None:
     )
     with pytest.raises(UsageError, match=r"more than 10,000 points\ngive fewer levels"):
         points_of(asked, many)
+
+
+def test_a_combination_that_is_listed_and_crossed_is_one_point() -> None:
+    asked = ExperimentSection(
+        name="3",
+        targets="combinations",
+        combinations=({"stem": 2, "expand": 3}, {"expand": 3, "stem": 2}),
+        factorial={"stem": (2, 3), "expand": (3,)},
+    )
+    assert [*plans(asked)] == ["stem.dp2,expand.dp3", "stem.dp3,expand.dp3"]

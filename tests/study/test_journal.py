@@ -225,3 +225,19 @@ except OutputError as error:
     assert again.known_predictions() == {"first"}
     again.record_predictions("second", predictions(4))
     assert again.known_predictions() == {"first", "second"}
+
+
+def test_what_a_kill_left_of_a_journal_that_was_being_begun_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / NAME).touch()
+    assert Journal(tmp_path, study={"name": "s"}).study() == {"name": "s"}
+
+
+def test_a_point_that_failed_has_failed_until_its_key_is_another(journal: Journal) -> None:
+    def state_of(key: str) -> PointState:
+        journal.plan([PointState(experiment="e", name="p", key=key, state=State.LEFT)])
+        return journal.points()[0]
+
+    assert state_of("a").state is State.LEFT
+    journal.set_state(["a"], State.FAILED, "its scores are NaN")
+    assert (state_of("a").state, state_of("a").detail) == (State.FAILED, "its scores are NaN")
+    assert state_of("b").state is State.LEFT

@@ -42,7 +42,7 @@ def rows(lost: dict[str, int | None], **margin: float) -> list[Row]:
         for name, count in lost.items()
         if count is not None
     }
-    return rows_of(points, states, found, base=BASE, labels=LABELS, accuracy=AccuracySection(**margin))
+    return rows_of(points, states, found.get, base=BASE, labels=LABELS, accuracy=AccuracySection(**margin))
 
 
 def test_a_row_has_its_flips_and_what_they_show() -> None:

@@ -25,7 +25,11 @@ FAILED: dict[str, Any] = {
     "name": "a,b\"c", "parts": {"x": 1}, "decimals": 1, "state": "failed", "detail": "NaN", "flips": None,
     "decision": None, "timing": None, "file": None,
 }  # fmt: skip
-RESULTS = {"schema_version": 2, "experiments": [{"name": "all", "rows": [DONE]}, {"name": "layers", "rows": [FAILED]}]}
+RESULTS: dict[str, Any] = {
+    "schema_version": 2,
+    "study": {"name": "s"},
+    "experiments": [{"name": "all", "rows": [DONE]}, {"name": "layers", "rows": [FAILED]}],
+}
 
 
 def test_every_row_has_the_same_keys() -> None:
@@ -66,6 +70,9 @@ def test_results_are_read_of_a_finished_run_alone(tmp_path: Path) -> None:
     path = tmp_path / "run" / "results.json"
     path.write_text(json.dumps(RESULTS))
     assert read_results(tmp_path / "run") == RESULTS
+    path.write_text(json.dumps({**RESULTS, "study": {"name": "s", "seed": 2}}))
+    with pytest.raises(UsageError, match="is another since these results"):
+        read_results(tmp_path / "run")
     path.write_text(json.dumps({**RESULTS, "schema_version": 3}))
     with pytest.raises(UsageError, match="has schema version 3"):
         read_results(tmp_path / "run")

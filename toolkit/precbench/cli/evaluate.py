@@ -40,7 +40,7 @@ def evaluate(
         Path | None, typer.Option("--reference", help="The full-precision model: adds paired flips, and fidelity.")
     ] = None,
     data_dir: DataDir = None,
-    on_bad_image: OnBadImage = "stop",
+    on_bad_image: OnBadImage = None,
     split: Annotated[
         str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
     ] = "test",

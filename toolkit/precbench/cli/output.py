@@ -33,7 +33,12 @@ DataDir = Annotated[
     ),
 ]
 OnBadImage = Annotated[
-    str, typer.Option("--on-bad-image", metavar="stop|skip", help="At an image of a folder that cannot be read.")
+    str | None,
+    typer.Option(
+        "--on-bad-image",
+        metavar="stop|skip",
+        help="At an image of a folder that cannot be read; stop, if neither this nor a study says so.",
+    ),
 ]
 Weights = Annotated[
     Path | None,

@@ -1,12 +1,13 @@
 """`precbench run`: the whole study."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from precbench.cli.app import app
-from precbench.cli.output import Checkpoint, DataDir, Json, Weights, emit, progress
+from precbench.cli.output import Checkpoint, DataDir, Json, OnBadImage, Weights, emit, progress
 
 
 @app.command()
@@ -18,6 +19,7 @@ def run(
         Path | None, typer.Option("-o", "--output", help="The run folder; runs/NAME where not given.")
     ] = None,
     data_dir: DataDir = None,
+    on_bad_image: OnBadImage = None,
     weights: Weights = None,
     checkpoint: Checkpoint = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; what an earlier run made is replaced.")] = False,
@@ -40,6 +42,8 @@ def run(
     from precbench.study.run import Run
 
     definition = load_study(study)
+    if on_bad_image is not None:
+        definition = replace(definition, data=replace(definition.data, on_bad_image=on_bad_image))
     folder = output or Path("runs") / definition.name
     places = Places(data=data_dir, weights=weights, checkpoint=checkpoint)
     with Run(definition, folder, places=places, fresh=fresh, progress=progress()) as work:

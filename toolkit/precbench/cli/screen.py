@@ -42,7 +42,7 @@ def screen(
         str, typer.Option("--level", metavar="P%", help="How sure each answer is to be right, of its layer alone.")
     ] = "95%",
     data_dir: DataDir = None,
-    on_bad_image: OnBadImage = "stop",
+    on_bad_image: OnBadImage = None,
     split: Annotated[
         str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
     ] = "validation",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from precbench.cli.app import app
-from precbench.cli.output import DataDir, Json, OnBadImage, Weights, emit, progress
+from precbench.cli.output import DataDir, Force, Json, OnBadImage, Weights, emit, progress
 
 if TYPE_CHECKING:
     from precbench.study.definition import Study
@@ -26,12 +26,16 @@ def train(
     ] = None,
     alpha: Annotated[float | None, typer.Option("--alpha", help="Width multiplier of the MobileNets.")] = None,
     input_size: Annotated[int | None, typer.Option("--input-size", help="Pixels a side of its input.")] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option("--preprocess", help="tf, torch, caffe or none, as ImageNet weights of the network need it."),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option("--data", help="digits, cifar10, folder:PATH (one folder per class), or an .npz with labels."),
     ] = None,
     data_dir: DataDir = None,
-    on_bad_image: OnBadImage = "stop",
+    on_bad_image: OnBadImage = None,
     size: Annotated[
         int | None,
         typer.Option(
@@ -43,6 +47,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="The highest.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the split, the weights and the training.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a network and write it as the paper's pair, architecture.json and weights.h5, with model.keras beside it.
@@ -55,18 +60,21 @@ def train(
     from rich.console import Console
 
     from precbench.report.training import show_training, write_training_curve
-    from precbench.study.definition import load_study
+    from precbench.study.definition import DataSection, load_study
     from precbench.study.training import train_network
 
-    own = {"name": architecture, "alpha": alpha, "input_size": input_size}
+    own = {"name": architecture, "alpha": alpha, "input_size": input_size, "preprocessing": preprocess}
+    definition = load_study(study)
+    if data is not None:  # of other data the study's split and size say nothing
+        definition = replace(definition, data=DataSection(source=data, seed=definition.data.seed))
     definition = _changed(
-        load_study(study),
+        definition,
         architecture={**own, "weights": None if weights is None else "imagenet"},
-        data={"source": data, "size": size, "seed": seed, "on_bad_image": on_bad_image},
+        data={"size": size, "seed": seed, "on_bad_image": on_bad_image},
         training={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed},
     )
     folder = output or Path("checkpoints") / f"{definition.architecture.name}-{_stem(definition.data.source)}"
-    record = train_network(definition, folder, data=data_dir, weights=weights, progress=progress())
+    record = train_network(definition, folder, data=data_dir, weights=weights, force=force, progress=progress())
     write_training_curve(record["history"], folder)
 
     def show(console: Console) -> None:

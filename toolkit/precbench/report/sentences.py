@@ -32,7 +32,8 @@ def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
         said.append(
             f"Against the reference ({reference}): {flips['gained']} gained, {flips['lost']} lost, "
             f"{flips['changed']} changed class; difference {flips['difference_points']:+.2f} points "
-            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}."
+            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}. "
+            f"So many images show a loss to be below {evaluation['smallest_margin_points']:.2g} points at best."
         )
     return said
 

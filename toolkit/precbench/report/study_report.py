@@ -18,6 +18,9 @@ def show_study(console: Console, results: Mapping[str, Any]) -> None:
     for experiment in results["experiments"]:
         say(console, f"\n{experiment['name']}")
         console.print(experiment_table(results, experiment))
+        if experiment["targets"] == "all" and results["study"]["published"]["full"]:
+            console.print()
+            console.print(published_table(results, experiment))
     for sentence in study_sentences(results):
         say(console, f"\n{sentence}")
 
@@ -51,6 +54,34 @@ def _table_of_all(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> 
             "" if files is None else megabytes(files["zstd_bytes"]),
         )
     return table
+
+
+def published_table(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> Table:
+    """Our accuracy and difference from full precision with their intervals, and what was published."""
+    published = results["study"]["published"]
+    theirs = {point["decimals"]: point for point in published["rounded"]}
+    table = plain_table("N", "acc. % [95 %]", "published", "points [95 %]", "published", "published time ratio")
+    full = published["full"]
+    add_row(table, "full", _with_interval(results["base"]["accuracy"]), _percent(full["accuracy"]), "", "", "1")
+    for row in experiment["rows"]:
+        if row["flips"] is None:
+            continue
+        flips, point = row["flips"], theirs.get(row["decimals"])
+        cells = ["", "", ""]
+        if point is not None:
+            points = 100 * (point["accuracy"] - full["accuracy"])
+            cells = [_percent(point["accuracy"]), f"{points:+.2f}", f"{point['time_s'] / full['time_s']:.3f}"]
+        ours = f"{flips['difference_points']:+.2f} [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
+        add_row(table, str(row["decimals"]), _with_interval(row["accuracy"]), cells[0], ours, *cells[1:])
+    return table
+
+
+def _with_interval(accuracy: Mapping[str, Any]) -> str:
+    return f"{_accuracy(accuracy)} [{_percent(accuracy['low'])}, {_percent(accuracy['high'])}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
 
 
 def _table_of_combinations(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> Table:
@@ -87,7 +118,7 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> str:
-    return f"{100 * accuracy['fraction']:.2f}"
+    return _percent(accuracy["fraction"])
 
 
 def _flips(row: Mapping[str, Any]) -> list[str]:
@@ -133,9 +164,10 @@ def _about_experiment(results: Mapping[str, Any], experiment: Mapping[str, Any])
     if not rows:
         return ""
     if experiment["targets"] == "all":
-        return f"All groups together: {_from_which_on(rows, results)}"
+        return f"All groups together: {_from_which_on(experiment['rows'], results)}"
     if experiment["targets"] == "combinations":
-        return f"Combinations: {_best_combination(rows, results)}"
+        winner = next((row for row in rows if row["name"] == results["winners"].get(experiment["name"])), None)
+        return f"Combinations: {_best_combination(rows, winner, results['margin_points'])}"
     kind = "Groups" if experiment["targets"] == "each-group" else "Layers"
     return f"{kind}, one at a time: {_which_lose(rows)}"
 
@@ -149,30 +181,26 @@ def _from_which_on(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]
     else:
         said.append(f"at no number of decimals is a loss of {results['margin_points']:g} points excluded")
     if steady is not None:
-        said.append(
-            f"from {steady['decimals']} on, none of the {steady['flips']['total']:,} images changes its class, which "
-            f"excludes a loss of {-steady['flips']['low_points']:.2g} points"
-        )
-    losses = [str(row["decimals"]) for row in rows if row["decision"]["change"].startswith("loss")]
+        said.append(f"from {steady['decimals']} on, none of the {steady['flips']['total']:,} images changes its class")
+    losses = [str(row["decimals"]) for row in rows if row["flips"] and row["decision"]["change"].startswith("loss")]
     if losses:
         said.append(f"a loss is shown at {', '.join(losses)}")
     return "; ".join(said) + "."
 
 
 def _fewest(rows: Sequence[Mapping[str, Any]], holds: Any) -> Mapping[str, Any] | None:
-    """Return the row of the fewest decimals from which on it holds for all."""
+    """Return the row of the fewest decimals from which on it holds for all; of one that failed it does not."""
     fewest = None
     for row in sorted(rows, key=lambda row: -row["decimals"]):
-        if not holds(row):
+        if row["flips"] is None or not holds(row):
             break
         fewest = row
     return fewest
 
 
-def _best_combination(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
+def _best_combination(rows: Sequence[Mapping[str, Any]], winner: Mapping[str, Any] | None, margin_points: float) -> str:
     keeps = [row for row in rows if row["decision"]["within_margin"]]
-    winner = next((row for row in rows if row["name"] == results["winners"].get("combinations")), None)
-    said = f"for {len(keeps)} of {len(rows)} a loss of {results['margin_points']:g} points is excluded"
+    said = f"for {len(keeps)} of {len(rows)} a loss of {margin_points:g} points is excluded"
     if winner is not None:
         parts = ", ".join(f"{group} {n}" for group, n in winner["parts"].items())
         said += f"; the fewest decimals among these: {parts} ({winner['flips']['difference_points']:+.2f} points)"
@@ -183,8 +211,11 @@ def _which_lose(rows: Sequence[Mapping[str, Any]]) -> str:
     by_decimals: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_decimals.setdefault(row["decimals"], []).append(row)
-    said = []
+    said, steady = list[str](), _steady_from(by_decimals)
     for decimals, some in sorted(by_decimals.items()):
+        if decimals == steady:
+            said.append(f"from {decimals} on no image changes its class")
+            break
         losing = [row for row in some if row["decision"]["change"].startswith("loss")]
         changing = sum(1 for row in some if row["flips"]["changed"])
         if losing:
@@ -193,12 +224,19 @@ def _which_lose(rows: Sequence[Mapping[str, Any]]) -> str:
                 f"at {decimals} a loss is shown for {len(losing)} of {len(some)}, the largest "
                 f"{worst['flips']['difference_points']:+.2f} points ({next(iter(worst['parts']))})"
             )
-        elif changing:
-            said.append(f"at {decimals} for none, though {changing} of {len(some)} change some image's class")
         else:
-            said.append(f"at {decimals} no image changes its class")
-            break
+            said.append(f"at {decimals} no loss is shown, though {changing} of {len(some)} change some image's class")
     return "; ".join(said) + "."
+
+
+def _steady_from(by_decimals: Mapping[int, Sequence[Mapping[str, Any]]]) -> int | None:
+    """The number of decimals from which on nothing changes any image's class."""
+    steady = None
+    for decimals, rows in sorted(by_decimals.items(), reverse=True):
+        if any(row["flips"]["changed"] for row in rows):
+            break
+        steady = decimals
+    return steady
 
 
 def _timed(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -24,23 +24,33 @@ DEFAULT_STUDY = "mobilenetv2-digits"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSection:
-    """Which images, and how they are split: `fractions` of train, validation and test, stratified, from `seed`; of
-    train and validation where the source has a test part of its own. `size`: pixels a side at which digits and a
-    folder's images are read; None for the network's `input_size`. `on_bad_image` of a folder: "stop" or "skip"."""
+    """Which images, and how they are split.
+
+    Args:
+        source: see `datasets.load_splits`.
+        size: pixels a side at which digits and a folder's images are read; None for the network's `input_size`.
+        fractions: of train, validation and test, stratified; of train and validation where the source has a test part
+            of its own. None: 0.6, 0.2, 0.2, or 0.8, 0.2.
+        seed: of the split.
+        on_bad_image: of a folder: "stop" or "skip".
+    """
 
     source: str
     size: int | None = None
-    fractions: tuple[float, ...]
+    fractions: tuple[float, ...] | None = None
     seed: int
     on_bad_image: str = "stop"
 
     def __post_init__(self) -> None:
         """Check the split."""
         _require(
-            len(self.fractions) in (2, 3)
-            and all(f > 0 for f in self.fractions)
-            and abs(sum(self.fractions) - 1) < 1e-9,
-            f"[data] fractions is {list(self.fractions)}",
+            self.fractions is None
+            or (
+                len(self.fractions) in (2, 3)
+                and all(f > 0 for f in self.fractions)
+                and abs(sum(self.fractions) - 1) < 1e-9
+            ),
+            f"[data] fractions is {list(self.fractions or ())}",
             "give two or three positive fractions that add up to 1",
         )
         _require(self.size is None or 8 <= self.size <= 1024, f"[data] size is {self.size} pixels", "give 8 to 1024")
@@ -162,20 +172,27 @@ class PublishedSection:
 
     source: str = ""
     images: int = 0
-    elements: int = 0
     full: PublishedPoint | None = None
     rounded: tuple[PublishedPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingSection:
-    """Which variants are timed, and how: those of the `experiments` named, and with `winners` the variant of the fewest
-    decimals without loss of each other experiment; images per call, threads of one call, seconds for all variants
-    together, the margin (a fraction) within which a ratio counts as 1, seed."""
+    """Which variants are timed, and how.
 
-    experiments: tuple[str, ...] = ()
+    Args:
+        experiments: those of which every variant is; None: those of all groups together.
+        winners: whether of each other experiment the variant is of the fewest decimals that loses less than the margin.
+        provider: execution provider.
+        batch_size: images per call.
+        intra_op_threads: of one call.
+        budget_s: seconds for all variants together.
+        margin: a fraction within which a ratio counts as 1.
+        seed: of the orders.
+    """
+
+    experiments: tuple[str, ...] | None = None
     winners: bool = True
-
     provider: str = "cpu"
     batch_size: int
     intra_op_threads: int = 1
@@ -216,8 +233,22 @@ class Study:
             f"the experiments are {names}",
             "give at least one, each with a name of its own",
         )
-        for name in self.timing.experiments:
+        for name in self.timing.experiments or ():
             _require(name in names, f"[timing] experiments names {name!r}", nearest(name, names))
+        for experiment in self.experiment:
+            for group in (*experiment.factorial, *(group for one in experiment.combinations for group in one)):
+                _require(
+                    group in self.groups,
+                    f"experiment {experiment.name!r} names the group {group!r}",
+                    nearest(group, self.groups),
+                )
+
+    @property
+    def timed_experiments(self) -> tuple[str, ...]:
+        """Names of the experiments whose every variant is timed."""
+        if self.timing.experiments is not None:
+            return self.timing.experiments
+        return tuple(one.name for one in self.experiment if one.targets == Targets.ALL)
 
     def to_json(self) -> dict[str, Any]:
         """Return the study as JSON."""

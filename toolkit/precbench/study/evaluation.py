@@ -19,6 +19,7 @@ from precbench.accuracy import (
     fidelity,
     flips,
     per_class,
+    smallest_margin_points,
     top_classes,
 )
 from precbench.datasets import DEFAULT_SIZE, Dataset, Preprocessing, load_dataset
@@ -89,6 +90,7 @@ class Evaluation:
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "reference_accuracy": self.reference_accuracy and self.reference_accuracy.to_json(),
             "flips": self.flips and self.flips.to_json(),
+            "smallest_margin_points": None if self.flips is None else smallest_margin_points(self.samples),
             "fidelity": None if self.fidelity is None else {k: v.to_json() for k, v in self.fidelity.items()},
         }
 
@@ -211,7 +213,7 @@ def load_data(
     batch: int = 32,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     directory: Path | None = None,
-    on_bad_image: str = "stop",
+    on_bad_image: str | None = None,
     progress: Progress = SILENT,
 ) -> EvaluationData:
     """Find what `--data` means for a model.
@@ -231,6 +233,8 @@ def load_data(
         return EvaluationData(description=recipe, inputs=inputs)
     study = _study_for(spec)
     if study is not None:
+        if on_bad_image is not None:
+            study = replace(study, data=replace(study.data, on_bad_image=on_bad_image))
         dataset = Material(study, Places(data=directory), progress).split(split)
         return _from_dataset(dataset, {"source": study.data.source, "split": split, "seed": study.data.seed})
     path = Path(spec.removeprefix("npz:"))
@@ -241,7 +245,7 @@ def load_data(
         split=split,
         size=max(_image_size(session) or (DEFAULT_SIZE,)),
         directory=directory,
-        on_bad_image=on_bad_image,
+        on_bad_image=on_bad_image or "stop",
         note=progress.note,
     )
     return _from_dataset(dataset, {"source": spec})

@@ -3,11 +3,11 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from precbench.errors import PrecbenchError, TargetError, UsageError
+from precbench.errors import TargetError, UsageError
 from precbench.graph import Initializer, Plan, Selector, select
 from precbench.graph.targets import SelectorKind, default_targets
+from precbench.nearest import nearest
 from precbench.study.definition import ExperimentSection, Targets
 
 MOST_POINTS = 10_000
@@ -28,10 +28,6 @@ class Point:
     name: str
     parts: Mapping[str, int]
     plan: Plan
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"experiment": self.experiment, "name": self.name, "parts": dict(self.parts), **self.plan.to_json()}
 
 
 def points_of(experiment: ExperimentSection, initializers: Sequence[Initializer]) -> list[Point]:
@@ -79,21 +75,28 @@ def _points(experiment: ExperimentSection, initializers: Sequence[Initializer]) 
 
 
 def _of_groups(experiment: ExperimentSection, initializers: Sequence[Initializer], parts: Mapping[str, int]) -> Point:
+    known = list(dict.fromkeys(i.group for i in initializers if i.group is not None))
+    for group in parts:
+        if group not in known:
+            raise TargetError(
+                f"experiment {experiment.name!r} names the group {group!r}, the model has {', '.join(known) or 'none'}",
+                nearest(group, known) if known else "name groups in [groups]",
+            )
     selectors = [Selector(kind=SelectorKind.GROUP, pattern=group, decimals=n) for group, n in parts.items()]
-    try:
-        plan = select(initializers, selectors)
-    except PrecbenchError as error:
-        raise TargetError(f"experiment {experiment.name!r}: {error.problem}", error.remedy) from error
+    plan = select(initializers, selectors)
     name = ",".join(f"{group}.dp{decimals}" for group, decimals in parts.items())
     return Point(experiment=experiment.name, name=name, parts=dict(parts), plan=plan)
 
 
 def _combinations(experiment: ExperimentSection) -> Iterator[Mapping[str, int]]:
-    yield from experiment.combinations
-    if experiment.factorial:
-        groups = list(experiment.factorial)
-        for levels in itertools.product(*experiment.factorial.values()):
-            yield dict(zip(groups, levels, strict=True))
+    """Those listed, then those crossed; each once."""
+    groups, levels = list(experiment.factorial), experiment.factorial.values()
+    crossed = (dict(zip(groups, each, strict=True)) for each in itertools.product(*levels) if each)
+    seen = set[frozenset[tuple[str, int]]]()
+    for parts in itertools.chain(experiment.combinations, crossed):
+        if (key := frozenset(parts.items())) not in seen:
+            seen.add(key)
+            yield parts
 
 
 def _groups(experiment: ExperimentSection, initializers: Sequence[Initializer]) -> list[str]:

@@ -100,7 +100,7 @@ class Journal:
             OutputError: it cannot be written.
         """
         self.path = folder / NAME
-        if study is not None and not self.path.exists():
+        if study is not None and self._is_empty():
             self._begin(study)
         with self._open() as connection:
             _check(connection, self.path)
@@ -140,13 +140,18 @@ class Journal:
                 connection.execute(f"DELETE FROM {table}")
 
     def plan(self, points: Sequence[PointState]) -> None:
-        """Replace the list of points. One whose predictions are there is done, whatever state it is given."""
+        """Replace the list of points. One whose predictions are there is done, whatever state it is given; one that
+        failed under the same key has failed."""
         rows = [(p.experiment, p.name, place, p.key, p.state, p.detail) for place, p in enumerate(points)]
         with self._writing() as connection:
+            failed = connection.execute("SELECT detail, key FROM points WHERE state = 'failed'").fetchall()
             connection.execute("DELETE FROM points")
             connection.executemany("INSERT INTO points VALUES (?, ?, ?, ?, ?, ?)", rows)
             connection.execute(
                 "UPDATE points SET state = 'done', detail = '' WHERE key IN (SELECT key FROM predictions)"
+            )
+            connection.executemany(
+                "UPDATE points SET state = 'failed', detail = ? WHERE key = ? AND state != 'done'", failed
             )
 
     def points(self) -> list[PointState]:
@@ -197,12 +202,19 @@ class Journal:
         with self._open() as connection:
             return {str(key) for (key,) in connection.execute("SELECT key FROM predictions")}
 
-    def _begin(self, study: Mapping[str, Any]) -> None:
+    def _is_empty(self) -> bool:
+        """Whether there is no journal yet: no file, or one that a kill left before anything was in it."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}", "choose another folder") from error
-        with self._writing() as connection:  # one transaction: a kill leaves an empty file, or all of it
+        with self._open() as connection:
+            return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,) and all(
+                connection.execute(f"PRAGMA {name}").fetchone() == (0,) for name in ("application_id", "user_version")
+            )
+
+    def _begin(self, study: Mapping[str, Any]) -> None:
+        with self._writing() as connection:  # one transaction: a kill leaves nothing, or all of it
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             for statement in _SCHEMA.strip().split(";\n"):
@@ -265,18 +277,18 @@ class Journal:
         return value
 
     def _damaged(self, why: Exception | str) -> UsageError:
-        return UsageError(f"{self.path} is damaged: {why}", "name another folder with -o, or remove that file")
+        return UsageError(f"{self.path} is damaged: {why}", "name another folder")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION_ID:
-        raise UsageError(f"{path} is no journal of precbench", "name another folder with -o, or remove that file")
+        raise UsageError(f"{path} is no journal of precbench", "name another folder")
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{path} has schema version {version}, this precbench reads {SCHEMA_VERSION}",
-            "use the precbench that wrote it, or name another folder with -o",
+            "use the precbench that wrote it, or name another folder",
         )
 
 

@@ -46,13 +46,19 @@ class Material:
         Raises:
             PrecbenchError: the preprocessing is unknown, or a place is given that the study has no use for.
         """
-        self._study, self._places, self._progress = study, places, progress
+        self._study, self.places, self._progress = study, places, progress
         self.preprocessing = Preprocessing.for_mode(study.architecture.preprocessing, study.architecture.input_size)
         if places.weights is not None and study.architecture.weights != "imagenet":
             raise UsageError(
                 f"weights are given ({places.weights}), and the study begins with {study.architecture.weights} ones",
                 'leave --weights out, or write weights = "imagenet" in [architecture]',
             )
+        if places.weights is not None and places.checkpoint is not None:
+            raise UsageError("weights to train from are given, and a checkpoint in place of training", "give one")
+        if places.weights is not None:
+            self._weights_given()
+        if places.checkpoint is not None:
+            self._given()
 
     def split(self, name: str) -> Dataset:
         """Return the train, validation or test images.
@@ -83,13 +89,26 @@ class Material:
         """Return the digest of the data that can change; None for what is embedded."""
         return source_digest(self._study.data.source, directory=self._directory)
 
-    def training_key(self) -> list[Any]:
-        """Return all that a checkpoint depends on, as JSON."""
-        if self._places.checkpoint is not None:
-            return [{path.name: file_digest(path) for path in self._given() if path is not None}]
+    def training_key(self, begun: Mapping[str, Any]) -> list[Any]:
+        """Return all that a checkpoint depends on, as JSON.
+
+        Args:
+            begun: what is known of the checkpoint that a run began with: `make_checkpoint`'s facts, or nothing. What
+                was given then and is not given now is meant still.
+        """
+        if self.places.checkpoint is not None:
+            return [self._given_digests()]
+        if "given" in begun:
+            return [begun["given"]]
         sections = (self._study.data, self._study.architecture, self._study.training)
-        weights = None if self._places.weights is None else file_digest(self._weights_given())
+        weights = begun.get("weights") if self.places.weights is None else self._weights_digest()
         return [*(asdict(section) for section in sections), self.digest(), weights]
+
+    def _given_digests(self) -> dict[str, str]:
+        return {path.name: file_digest(path) for path in self._given() if path is not None}
+
+    def _weights_digest(self) -> str | None:
+        return None if self.places.weights is None else file_digest(self._weights_given())
 
     def make_checkpoint(self, folder: Path) -> tuple["CheckpointFiles", dict[str, Any]]:
         """Train the network, or take the one that is given; write it into a folder.
@@ -99,13 +118,24 @@ class Material:
         """
         from precbench.checkpoints.saving import save_checkpoint
 
-        if self._places.checkpoint is not None:
+        if self.places.checkpoint is not None:
             from precbench.checkpoints.loading import load_model
 
-            model, weights = self._given()
-            self._progress.note(f"beginning with the checkpoint {self._places.checkpoint}")
-            return save_checkpoint(load_model(model, weights), folder), {"given": self.training_key()[0]}
+            model = load_model(*self._given())
+            self._check_fits(model.input_shape, model.output_shape)
+            self._progress.note(f"beginning with the checkpoint {self.places.checkpoint}")
+            return save_checkpoint(model, folder), {"given": self._given_digests()}
         return self._train(folder)
+
+    def _check_fits(self, takes: Any, gives: Any) -> None:
+        """Refuse a checkpoint of other classes or images than the study's."""
+        expected = (None, *self.preprocessing.size, 3), (None, len(self.splits.train.class_names))
+        if (takes, gives) != expected:
+            raise UsageError(
+                f"the checkpoint {self.places.checkpoint} takes {takes} and gives {gives}, the study's images and "
+                f"classes ask for {expected[0]} and {expected[1]}",
+                "give a checkpoint of one input and one output of these shapes, or change [data] and [architecture]",
+            )
 
     def _train(self, folder: Path) -> tuple["CheckpointFiles", dict[str, Any]]:
         from precbench.checkpoints.architectures import build
@@ -132,6 +162,7 @@ class Material:
         files = save_checkpoint(trained.model, folder, trained.history)
         return files, {
             "images": {name: len(part) for name, part in splits},
+            "weights": self._weights_digest(),
             "kept_epoch": trained.kept_epoch,
             "history": [asdict(epoch) for epoch in trained.history],
             "versions": _versions(),
@@ -139,8 +170,8 @@ class Material:
 
     @cached_property
     def _directory(self) -> Path | None:
-        if self._study.data.source != "cifar10" or self._places.data is not None:
-            return self._places.data
+        if self._study.data.source != "cifar10" or self.places.data is not None:
+            return self.places.data
         from precbench.checkpoints.downloads import cifar10_folder
 
         return cifar10_folder()
@@ -148,17 +179,17 @@ class Material:
     def _pretrained(self) -> Path | Literal["imagenet"] | None:
         if self._study.architecture.weights != "imagenet":
             return None
-        return "imagenet" if self._places.weights is None else self._weights_given()
+        return "imagenet" if self.places.weights is None else self._weights_given()
 
     def _weights_given(self) -> Path:
-        path = self._places.weights
+        path = self.places.weights
         if path is None or not path.is_file():
             raise UsageError(f"there is no file {path}", "name the ImageNet weights with --weights")
         return path
 
     def _given(self) -> tuple[Path, Path | None]:
         """The model's file, and its weights where they are apart."""
-        path = self._places.checkpoint
+        path = self.places.checkpoint
         assert path is not None
         if path.is_file():
             return path, None

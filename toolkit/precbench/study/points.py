@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from precbench.accuracy import top_classes
 from precbench.datasets import Dataset
-from precbench.errors import DataError
+from precbench.errors import DataError, ModelError
 from precbench.files import array_digest, file_digest, value_digest
 from precbench.graph import OnnxModel, Plan, round_model
 from precbench.progress import SILENT, Progress
@@ -24,6 +24,7 @@ from precbench.sweep import Batches, Limits, Variant, rounded_variant, sweep
 BASE = Plan(decimals={})
 BATCH = 32
 _PASS_S = 60.0  # what a kill may lose
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnx", "onnx-ir", "numpy", "precbench")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +35,8 @@ class EvaluationSet:
         images: uint8 [n, height, width, 3].
         labels: int64 [n].
         class_names: in the order of the labels.
-        key: digest of all that predictions depend on, apart from the plan: the images, the base model, the runtime.
+        key: digest of all that predictions depend on, apart from the plan: the images, the base model, the runtime, the
+            CPU.
     """
 
     images: NDArray[np.uint8]
@@ -52,8 +54,9 @@ class EvaluationSet:
         if part.labels is None:
             raise DataError(f"{part.name} has no labels to evaluate on", "give a data set with labels")
         digests = [array_digest(part.images), array_digest(part.labels)]
-        packages = dict(environment()["packages"])
-        key = value_digest([asdict(data), digests, file_digest(base), SessionSettings().to_json(), BATCH, packages])
+        found = environment()  # ONNX Runtime chooses its kernels by the CPU
+        runs_on = [found["cpu_model"], *(found["packages"].get(name) for name in _PACKAGES)]
+        key = value_digest([asdict(data), digests, file_digest(base), SessionSettings().to_json(), BATCH, runs_on])
         return cls(images=part.images, labels=part.labels, class_names=part.class_names, key=key)
 
 
@@ -102,7 +105,8 @@ def evaluate_points(
     if labels_key(test) not in known:
         names = {"class_names": list(test.class_names)}
         journal.record_predictions(labels_key(test), Predictions(classes=test.labels, facts=names))
-    left = {key: plan for key, plan in plans.items() if key not in known}
+    failed = {point.key for point in journal.points() if point.state is State.FAILED}
+    left = {key: plan for key, plan in plans.items() if key not in known | failed}
     if not left:
         return
     finished = sweep(
@@ -115,10 +119,12 @@ def evaluate_points(
         progress=progress,
     )
     for one in finished:
-        (scores,) = one.outputs.values()
+        scores = next(iter(one.outputs.values()))
         try:
             classes = top_classes(scores)
         except DataError as error:
+            if left[one.variant] == BASE:
+                raise ModelError(f"{base}: {error.problem}", "give a network whose scores are numbers") from error
             journal.set_state([one.variant], State.FAILED, error.problem)
             continue
         journal.record_predictions(one.variant, Predictions(classes=classes, facts=_amounts(model, left[one.variant])))

@@ -1,13 +1,13 @@
 """What a study found, from what its journal holds: per experiment one row per point, paired with full precision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.accuracy import Flips, accuracy_of, confusion_matrix, flips
+from precbench.accuracy import Accuracy, Flips, accuracy_of, confusion_matrix, flips
 from precbench.accuracy.noninferiority import Decision, decide
 from precbench.study.definition import AccuracySection
 from precbench.study.experiments import Point
@@ -22,7 +22,8 @@ class Row:
         point: what was rounded.
         state: how far it is.
         detail: why it failed; empty otherwise.
-        predictions: of the test images; None unless it is done.
+        facts: of its predictions; None unless it is done.
+        accuracy: of its predictions; None likewise.
         flips: against full precision; None likewise.
         decision: what the flips show, as one of the experiment's points that are done; None likewise.
     """
@@ -30,7 +31,8 @@ class Row:
     point: Point
     state: State
     detail: str
-    predictions: Predictions | None
+    facts: Mapping[str, Any] | None
+    accuracy: Accuracy | None
     flips: Flips | None
     decision: Decision | None
 
@@ -41,23 +43,23 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        done = self.predictions is not None and self.flips is not None and self.decision is not None
         return {
             "name": self.point.name,
             "parts": dict(self.point.parts),
             "decimals": _one_number(self.point),
             "state": str(self.state),
             "detail": self.detail,
-            **(dict(self.predictions.facts) if self.predictions is not None else {}),
-            "flips": self.flips.to_json() if done and self.flips is not None else None,
-            "decision": self.decision.to_json() if done and self.decision is not None else None,
+            **(self.facts or {}),
+            "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
+            "flips": None if self.flips is None else self.flips.to_json(),
+            "decision": None if self.decision is None else self.decision.to_json(),
         }
 
 
 def rows_of(
     points: Sequence[Point],
     states: Mapping[str, PointState],
-    predictions: Mapping[str, Predictions],
+    predictions: Callable[[str], Predictions | None],
     *,
     base: NDArray[np.int64],
     labels: NDArray[np.int64],
@@ -68,23 +70,25 @@ def rows_of(
     Args:
         points: of one experiment, in order.
         states: point's name to its state.
-        predictions: point's name to what it predicts, for those that are done.
+        predictions: a point's key to what it predicts; None where it is not done. One is held at a time.
         base: int64 [images], classes that full precision predicts.
         labels: int64 [images], the true ones.
         accuracy: the margin and the level.
     """
-    paired = {
-        point.name: flips(base, predictions[point.name].classes, labels, level=accuracy.level)
-        for point in points
-        if point.name in predictions
-    }
+    paired, facts, right = dict[str, Flips](), dict[str, Mapping[str, Any]](), dict[str, Accuracy]()
+    for point in points:
+        found = predictions(states[point.name].key)
+        if found is not None:
+            paired[point.name] = flips(base, found.classes, labels, level=accuracy.level)
+            facts[point.name], right[point.name] = found.facts, accuracy_of(labels, found.classes)
     decisions = dict(zip(paired, decide([*paired.values()], margin_points=accuracy.margin_points), strict=True))
     return [
         Row(
             point=point,
             state=State.DONE if point.name in paired else states[point.name].state,
             detail=states[point.name].detail,
-            predictions=predictions.get(point.name),
+            facts=facts.get(point.name),
+            accuracy=right.get(point.name),
             flips=paired.get(point.name),
             decision=decisions.get(point.name),
         )

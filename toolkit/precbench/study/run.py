@@ -18,11 +18,10 @@ from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
 from precbench.bench.samples_file import write_samples
-from precbench.datasets import Dataset, Preprocessing
+from precbench.datasets import Dataset
 from precbench.errors import UsageError
 from precbench.files import check_output, file_digest, value_digest, write_json
 from precbench.graph import (
-    Initializer,
     OnnxModel,
     Plan,
     Selector,
@@ -31,13 +30,14 @@ from precbench.graph import (
     select,
     take_census,
 )
+from precbench.graph.targets import default_targets
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings, environment
 from precbench.study.definition import Study
 from precbench.study.experiments import Point, points_of
 from precbench.study.journal import PointState, Stage, State
 from precbench.study.material import TRAINING_STATE, Material, Places
-from precbench.study.points import BASE, EvaluationSet, evaluate_points, point_key
+from precbench.study.points import BASE, EvaluationSet, evaluate_points, labels_key, point_key
 from precbench.study.results import Row, base_json, rows_of, winner
 from precbench.study.rounding import RoundedFile, round_onnx
 from precbench.study.run_folder import RESULTS, RunFolder
@@ -83,7 +83,14 @@ class Run:
         self.material = Material(study, places or Places(), progress)
         self._session_settings()
         check_output(folder / RESULTS, force=True)
+        given = self.material.places.checkpoint
+        if fresh and given is not None and given.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"the checkpoint {given} lies in the run folder that --fresh empties", "copy it elsewhere first"
+            )
         self.folder = RunFolder(folder, study=study.to_json(), fresh=fresh)
+        if fresh:
+            (folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
         self.progress = progress
         self._found: dict[str, None] = {}
         self._made: set[str] = set()
@@ -101,8 +108,12 @@ class Run:
         self.folder.close()
 
     def ensure_checkpoint(self) -> Stage:
-        """Train the study's network, unless that was done with the same data, architecture and training."""
-        key = value_digest(self.material.training_key())
+        """Train the study's network, unless that was done with the same data, architecture and training.
+
+        A checkpoint or weights that the run began with need not be given again.
+        """
+        begun = self.folder.stages().get("checkpoint")
+        key = value_digest(self.material.training_key({} if begun is None else begun.facts))
         found = self._find("checkpoint", key)
         return found if found is not None else self._train(key)
 
@@ -110,7 +121,7 @@ class Run:
         """Export the checkpoint to `base.onnx`, checked against Keras on the study's validation images."""
         checkpoint = self.ensure_checkpoint()
         groups = {name: list(patterns) for name, patterns in self.study.groups.items()}
-        preprocessing = self.study.architecture.preprocessing
+        preprocessing = self.material.preprocessing.to_json()
         key = value_digest([_pair(checkpoint), groups, preprocessing, self.material.digest(), precbench.__version__])
         if self._find("base", key) is None:
             self._export(key, checkpoint)
@@ -174,7 +185,8 @@ class Run:
         experiments = {one.name: points_of(one, initializers) for one in self.study.experiment}
         test = self._evaluate(base, model, [point for points in experiments.values() for point in points])
         rows = self._rows(experiments, test)
-        elements = {i.name: i.elements for i in initializers if i.name in _targets(initializers)}
+        targets = default_targets(initializers)
+        elements = {i.name: i.elements for i in initializers if i.name in targets}
         winners = {name: winner(found, elements) for name, found in rows.items()}
         files = self._files(model, rows, winners)
         timing = self._time(files)
@@ -219,9 +231,6 @@ class Run:
             raise UsageError(
                 f"[timing] batch_size is {batch}, the validation split has {len(validation)} images", "give fewer"
             )
-
-    def _preprocessing(self) -> Preprocessing:
-        return self.material.preprocessing
 
     def _export(self, key: str, checkpoint: Stage) -> Stage:
         from precbench.checkpoints.export import export_to_file
@@ -272,6 +281,8 @@ class Run:
         """Predict the test images with full precision and at every point; what is in the journal is not done again."""
         test = EvaluationSet.of(self.material.split("test"), self.study.data, base)
         evaluate_points(base, model, points, test, self.folder.journal, progress=self.progress)
+        keys = {"base": point_key(test, BASE), "labels": labels_key(test)}
+        self._finish("predictions", test.key, [], keys)  # so that the journal can be read without the images
         return test
 
     def _rows(self, experiments: Mapping[str, Sequence[Point]], test: EvaluationSet) -> dict[str, list[Row]]:
@@ -283,11 +294,10 @@ class Run:
         assert base is not None
         rows = {}
         for name, points in experiments.items():
-            found = {point.name: journal.predictions(states[name][point.name].key) for point in points}
             rows[name] = rows_of(
                 points,
                 states[name],
-                {point: predictions for point, predictions in found.items() if predictions is not None},
+                journal.predictions,
                 base=base.classes,
                 labels=check_classes(test.labels),
                 accuracy=self.study.accuracy,
@@ -304,7 +314,8 @@ class Run:
             for row in chosen:
                 plan = row.point.plan
                 if plan not in files.values():
-                    name = row.point.name if _PLAIN_NAME.fullmatch(row.point.name) else _plan_name(plan)
+                    is_plain = _PLAIN_NAME.fullmatch(row.point.name) and row.point.name not in files
+                    name = row.point.name if is_plain else _plan_name(plan)
                     decimals = next(iter(row.point.parts.values())) if [*row.point.parts] == ["all"] else None
                     self._ensure_file(name, model, plan, decimals)
                     files[name] = plan
@@ -312,11 +323,11 @@ class Run:
         return files
 
     def _timed_rows(self, rows: Mapping[str, Sequence[Row]], winners: Mapping[str, Row | None]) -> Iterator[Row]:
-        timing = self.study.timing
-        for name in timing.experiments:
+        timed = self.study.timed_experiments
+        for name in timed:
             yield from (row for row in rows[name] if row.state is State.DONE)
-        for name, row in winners.items() if timing.winners else ():
-            if row is not None and name not in timing.experiments:
+        for name, row in winners.items() if self.study.timing.winners else ():
+            if row is not None and name not in timed:
                 yield row
 
     def _time(self, files: Mapping[str, Plan]) -> Mapping[str, Any] | None:
@@ -366,7 +377,7 @@ class Run:
         timing: Mapping[str, Any] | None,
         test: EvaluationSet,
     ) -> dict[str, Any]:
-        targets = _targets(list_initializers(load_model(base)))
+        targets = set(default_targets(list_initializers(load_model(base))))
         predicted = self.folder.journal.predictions(point_key(test, BASE))
         assert predicted is not None
         about = {}
@@ -411,11 +422,6 @@ class Run:
 
 
 _CHECKED_IMAGES = 1000
-
-
-def _targets(initializers: Sequence[Initializer]) -> set[str]:
-    grouped = {i.name for i in initializers if i.group is not None}
-    return grouped or set(select(initializers, decimals=0).decimals)
 
 
 def _plan_name(plan: Plan) -> str:

@@ -59,7 +59,7 @@ class RunFolder:
 
     def _acquire(self) -> None:
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=1)  # `is_at_work` takes it for a moment
         except Timeout as error:
             raise OutputError(
                 f"another precbench works in {self.path}", "wait until it ends, or name another folder with -o"

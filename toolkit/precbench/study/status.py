@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from precbench.errors import PrecbenchError
 from precbench.study.journal import Journal, PointState, State
 from precbench.study.run_folder import check_is_run_folder, is_at_work
+from precbench.study.table import read_results
 
 STEPS = ("checkpoint", "base", "timing", "results")
 """Of a run, apart from the points of its experiments."""
@@ -69,7 +71,15 @@ def status_of(folder: Path) -> Status:
         folder=folder,
         study=str(journal.study().get("name")),
         at_work=at_work,
-        steps={step: step in stages for step in STEPS},
+        steps={step: step in stages for step in STEPS} | {"results": "results" in stages and _has_results(folder)},
         experiments=counts,
         failed=tuple(point for point in points if point.state is State.FAILED),
     )
+
+
+def _has_results(folder: Path) -> bool:
+    try:
+        read_results(folder)
+    except PrecbenchError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from typing import Any
 
 from precbench.errors import DataError, UsageError
 from precbench.files import check_output, write_atomically
+from precbench.study.journal import Journal
 from precbench.study.run_folder import RESULTS, check_is_run_folder
 
 SCHEMA_VERSION = 2
@@ -20,7 +21,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
     Raises:
         OutputError: it is no run folder.
-        UsageError: the run is not finished, or its results are of another version.
+        UsageError: the run is not finished, or its results are of another version or of an earlier form of the study.
         DataError: they are damaged.
     """
     check_is_run_folder(folder, exists=True)
@@ -39,6 +40,10 @@ def read_results(folder: Path) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{path} has schema version {version!r}, this precbench reads {SCHEMA_VERSION}", "run the study again"
+        )
+    if results["study"] != Journal(folder).study():
+        raise UsageError(
+            f"the study in {folder} is another since these results", "run it to its end: what is still right is found"
         )
     return dict(results)
 

@@ -21,6 +21,7 @@ def train_network(
     *,
     data: Path | None = None,
     weights: Path | None = None,
+    force: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train, save, and say what the network gets right on the validation images.
@@ -30,6 +31,7 @@ def train_network(
         folder: for the checkpoint's files and `confusion.csv`.
         data: see `Places`.
         weights: likewise.
+        force: replace what an earlier training left there.
         progress: told of every batch.
 
     Returns:
@@ -41,7 +43,7 @@ def train_network(
     from precbench.checkpoints.loading import load_model
     from precbench.checkpoints.predicting import predict_classes
 
-    check_output(folder / CONFUSION, force=True)
+    check_output(folder / CONFUSION, force=force)
     material = Material(study, Places(data=data, weights=weights), progress)
     files, facts = material.make_checkpoint(folder)
     validation = material.split("validation")
