@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from precbench.runtime import SessionSettings, open_session
 from precbench.study.definition import load_study
 from precbench.study.evaluation import EvaluationData, run_model
 from precbench.study.experiments import points_of
-from precbench.study.journal import Journal, State
+from precbench.study.journal import Journal
 from precbench.study.material import Material, Places
 from precbench.study.points import BASE, EvaluationSet, point_key
 from precbench.study.run import Run
@@ -313,30 +314,36 @@ def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_tables(
     copied_run: Path, untimed_study: Path, tmp_path: Path
 ) -> None:
     arguments = ["run", untimed_study, "-o", tmp_path / "killed", "--checkpoint", copied_run / "checkpoint"]
-    generator, done, kills, in_the_middle = random.Random(5), dict[str, Any](), 0, 0
+    folder, generator = tmp_path / "killed", random.Random(5)
+    done, kills, in_the_middle = dict[str, Any](), 0, 0
     while kills < KILLS:
+        forget_what_was_running(folder)
         process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
+        if kills % 2:  # every other time in the middle of an evaluation
+            while process.poll() is None and not is_evaluating(folder):
+                time.sleep(0.01)
         try:
-            process.wait(timeout=generator.uniform(0.3, 6.0))
+            process.wait(timeout=generator.uniform(0.0, 0.5) if kills % 2 else generator.uniform(0.3, 10.0))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             kills += 1
+            in_the_middle += is_evaluating(folder)
         else:  # it came to its end before it was killed: once more from nothing
-            assert tables(results_of(tmp_path / "killed")) == tables(results_of(copied_run))
-            shutil.rmtree(tmp_path / "killed")
+            assert tables(results_of(folder)) == tables(results_of(copied_run))
+            assert done.items() <= predictions_in(folder).items()
+            shutil.rmtree(folder)
             done = {}
-        if (tmp_path / "killed" / "journal.sqlite").exists():
-            now = predictions_in(tmp_path / "killed")
+        if (folder / "journal.sqlite").exists():
+            now = predictions_in(folder)
             assert done.items() <= now.items()
             done = now
-            in_the_middle += any(point.state is State.RUNNING for point in Journal(tmp_path / "killed").points())
     subprocess.run([*COMMAND, *map(str, arguments)], check=True, capture_output=True)
     assert tables(results_of(tmp_path / "killed")) == tables(results_of(copied_run))
     assert done.items() <= predictions_in(tmp_path / "killed").items()
-    assert in_the_middle > 0
+    assert in_the_middle >= 3
 
 
 FULL_DISK = """
@@ -383,11 +390,30 @@ def tables(results: dict[str, Any]) -> list[Any]:
     ]
 
 
+def is_evaluating(folder: Path) -> bool:
+    """Whether the journal says that some point has begun and not ended."""
+    return execute(folder, "SELECT 1 FROM points WHERE state = 'running'") != []
+
+
+def forget_what_was_running(folder: Path) -> None:
+    """As the next run does, but at once: so that what is seen running then is of that run."""
+    execute(folder, "UPDATE points SET state = 'left' WHERE state = 'running'")
+
+
 def predictions_in(folder: Path) -> dict[str, Any]:
     """Key to what is recorded, and the row, which is another where it was recorded twice."""
-    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
-        try:
-            rows = connection.execute("SELECT key, rowid, classes FROM predictions").fetchall()
-        except sqlite3.OperationalError:  # killed before it was begun
-            return {}
-    return {key: rest for key, *rest in rows}
+    return {key: rest for key, *rest in execute(folder, "SELECT key, rowid, classes FROM predictions")}
+
+
+def execute(folder: Path, statement: str) -> list[Any]:
+    """What a statement finds in a journal; nothing where there is none, or a kill left it before it was begun."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return []
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
+            return connection.execute(statement).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        return []
