@@ -72,8 +72,9 @@ def sequential(base: Path, folder: Path, budget_s: float | None) -> dict[str, An
 def subnormals(base: Path, folder: Path, budget_s: float | None) -> dict[str, Any]:
     """Scale every kernel into the subnormal range, and time that, the same rounded to 4 decimals, and denormals off.
 
-    Weights of 1e-40 rounded to 4 decimals are 0, every one: the rounded model's kernels are all zero. So its verdict
-    shows that zeros are not slow as subnormals are, and nothing of what rounding does to weights of a usual size.
+    Weights of 1e-40 rounded to 4 decimals are 0: so are all that `precbench round` takes by default in the rounded
+    model. So its verdict shows whether zeros are as slow as subnormals, and nothing of what rounding does to weights of
+    a usual size.
     """
     scaled = folder / "subnormal.onnx"
     scale_kernels(base, scaled)

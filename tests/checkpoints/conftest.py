@@ -44,6 +44,25 @@ def randomise() -> Callable[[Any], Any]:
     return apply
 
 
+def tiny_network(keras: ModuleType) -> Any:
+    """A convolution, a depthwise one and a head, for the images of `noise_splits`."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3), name="image"),
+            layers.Conv2D(4, 3, strides=2, use_bias=False, name="Conv1"),
+            layers.BatchNormalization(name="bn_Conv1"),
+            layers.ReLU(name="relu"),
+            layers.DepthwiseConv2D(3, name="block_1_depthwise"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dropout(0.1, name="dropout"),
+            layers.Dense(2, activation="softmax", name="predictions"),
+        ],
+        name="tiny",
+    )
+
+
 def noise_splits(contrast: int) -> Splits:
     """Dark and bright noise: two classes that a tiny model can tell apart, the better the higher the contrast."""
     return Splits(

@@ -5,16 +5,7 @@ import numpy as np
 import pytest
 
 from precbench.checkpoints.architectures import build, set_bn_momentum
-from precbench.checkpoints.tensorflow_quietly import import_keras
-from precbench.errors import MissingDependencyError, UsageError
-
-
-@pytest.fixture(scope="module")
-def keras() -> ModuleType:
-    try:
-        return import_keras()
-    except MissingDependencyError as error:
-        pytest.skip(f"TensorFlow is not installed: {error.problem}")
+from precbench.errors import UsageError
 
 
 @pytest.fixture(scope="module")

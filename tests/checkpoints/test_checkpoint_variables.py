@@ -11,21 +11,12 @@ import numpy as np
 import pytest
 
 from precbench.checkpoints.checkpoint_variables import list_variables, to_snake_case
-from precbench.checkpoints.tensorflow_quietly import import_keras
 from precbench.checkpoints.training import save_checkpoint
 from precbench.checkpoints.weights_file import open_weights
-from precbench.errors import MissingDependencyError, ModelError
+from precbench.errors import ModelError
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 _KERNEL = np.ones((3, 3, 2, 1), np.float32)
-
-
-@pytest.fixture(scope="module")
-def keras() -> ModuleType:
-    try:
-        return import_keras()
-    except MissingDependencyError as error:
-        pytest.skip(f"TensorFlow is not installed: {error.problem}")
 
 
 def _legacy(folder: Path, layers: Mapping[str, Sequence[str]], prefix: str = "") -> Path:

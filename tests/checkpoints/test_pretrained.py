@@ -146,10 +146,7 @@ def test_weights_with_the_top_are_refused_with_the_name_of_the_right_file(keras:
 
 
 def test_nothing_is_loaded_where_the_last_layer_does_not_fit(keras: ModuleType, older: Path, tmp_path: Path) -> None:
-    path = shutil.copy(older, tmp_path / "bad.h5")
-    with h5py.File(path, "r+") as file:
-        del file["Conv_1_bn/Conv_1_bn/gamma:0"]
-        file["Conv_1_bn/Conv_1_bn/gamma:0"] = np.ones(7, np.float32)
+    path = _with(older, tmp_path, "gamma", np.ones(7, np.float32))
     _assert_refused_whole(keras, path, r"the file has Conv_1_bn \(gamma 7, beta 1280")
 
 
@@ -162,10 +159,7 @@ def test_a_value_that_is_not_finite_is_refused(keras: ModuleType, older: Path, t
 
 
 def test_text_in_place_of_numbers_is_refused(keras: ModuleType, older: Path, tmp_path: Path) -> None:
-    path = shutil.copy(older, tmp_path / "bad.h5")
-    with h5py.File(path, "r+") as file:
-        del file["Conv_1_bn/Conv_1_bn/beta:0"]
-        file["Conv_1_bn/Conv_1_bn/beta:0"] = np.array([b"text"] * 1280)
+    path = _with(older, tmp_path, "beta", np.array([b"text"] * 1280))
     _assert_refused_whole(keras, path, "is of type .*, no number")
 
 
@@ -180,10 +174,7 @@ def test_names_from_the_file_cannot_steer_a_terminal(keras: ModuleType, tmp_path
 
 
 def test_a_link_to_another_file_is_refused(keras: ModuleType, older: Path, tmp_path: Path) -> None:
-    path = shutil.copy(older, tmp_path / "bad.h5")
-    with h5py.File(path, "r+") as file:
-        del file["Conv_1_bn/Conv_1_bn/beta:0"]
-        file["Conv_1_bn/Conv_1_bn/beta:0"] = h5py.ExternalLink(str(older), "Conv_1_bn/Conv_1_bn/beta:0")
+    path = _with(older, tmp_path, "beta", h5py.ExternalLink(str(older), "Conv_1_bn/Conv_1_bn/beta:0"))
     _assert_refused_whole(keras, path, "holds an external link")
 
 
@@ -203,6 +194,16 @@ def test_a_file_that_holds_no_weights_is_refused(
 def test_a_truncated_file_is_refused(keras: ModuleType, older: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.h5").write_bytes(older.read_bytes()[:-1000])
     _assert_refused_whole(keras, tmp_path / "bad.h5", "bad.h5")
+
+
+def _with(older: Path, folder: Path, variable: str, value: Any) -> Path:
+    """A copy in which a variable of the last layer is something else."""
+    path = Path(shutil.copy(older, folder / "bad.h5"))
+    name = f"Conv_1_bn/Conv_1_bn/{variable}:0"
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = value
+    return path
 
 
 def _assert_refused_whole(keras: ModuleType, path: Path, problem: str) -> None:

@@ -14,9 +14,8 @@ import pytest
 from precbench.checkpoints import weights_file
 from precbench.checkpoints.checkpoint_variables import list_variables
 from precbench.checkpoints.rounding import round_checkpoint
-from precbench.checkpoints.tensorflow_quietly import import_keras
 from precbench.checkpoints.training import save_checkpoint
-from precbench.errors import MissingDependencyError, ModelError, OutputError, TargetError, UsageError
+from precbench.errors import ModelError, OutputError, TargetError, UsageError
 from precbench.grids import round_to_decimals
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
@@ -537,14 +536,6 @@ def test_without_h5py_the_remedy_names_the_extra(legacy: Path) -> None:
 
 
 # Against Keras: a rounded file loads, and holds the rounded values.
-
-
-@pytest.fixture(scope="module")
-def keras() -> ModuleType:
-    try:
-        return import_keras()
-    except MissingDependencyError as error:
-        pytest.skip(f"TensorFlow is not installed: {error.problem}")
 
 
 @pytest.mark.slow

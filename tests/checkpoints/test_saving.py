@@ -13,6 +13,8 @@ from precbench.checkpoints.loading import load_model
 from precbench.checkpoints.saving import save_checkpoint
 from precbench.errors import OutputError
 
+from .conftest import tiny_network
+
 pytestmark = pytest.mark.slow
 
 _HISTORY = tuple(
@@ -31,19 +33,7 @@ _HISTORY = tuple(
 
 @pytest.fixture(scope="module")
 def model(keras: ModuleType) -> Any:
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 3), name="image"),
-            layers.Conv2D(4, 3, strides=2, use_bias=False, name="Conv1"),
-            layers.BatchNormalization(name="bn_Conv1"),
-            layers.GlobalAveragePooling2D(name="pool"),
-            layers.Dropout(0.1, name="dropout"),
-            layers.Dense(2, activation="softmax", name="predictions"),
-        ],
-        name="tiny",
-    )
+    return tiny_network(keras)
 
 
 def test_the_pair_loads_back_bit_for_bit_with_keras_alone(keras: ModuleType, model: Any, tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from precbench.checkpoints.tensorflow_quietly import import_keras
 from precbench.checkpoints.training import Trained, Training, save_checkpoint, train
 from precbench.datasets import Dataset, Preprocessing, Splits
-from precbench.errors import DataError, MissingDependencyError, ModelError, UsageError
+from precbench.errors import DataError, ModelError, UsageError
 
-from .conftest import noise_splits
+from .conftest import noise_splits, tiny_network
 
 pytestmark = pytest.mark.slow
 
@@ -19,30 +18,8 @@ _SHORT = Training(epochs=3, batch_size=16, learning_rate=0.02, shift_pixels=1, s
 
 
 @pytest.fixture(scope="module")
-def keras() -> ModuleType:
-    try:
-        return import_keras()
-    except MissingDependencyError as error:
-        pytest.skip(f"TensorFlow is not installed: {error.problem}")
-
-
-@pytest.fixture(scope="module")
 def model(keras: ModuleType) -> Any:
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 3), name="image"),
-            layers.Conv2D(4, 3, strides=2, use_bias=False, name="Conv1"),
-            layers.BatchNormalization(name="bn_Conv1"),
-            layers.ReLU(name="relu"),
-            layers.DepthwiseConv2D(3, name="block_1_depthwise"),
-            layers.GlobalAveragePooling2D(name="pool"),
-            layers.Dropout(0.1, name="dropout"),
-            layers.Dense(2, activation="softmax", name="predictions"),
-        ],
-        name="tiny",
-    )
+    return tiny_network(keras)
 
 
 _SPLITS = noise_splits(120)

@@ -5,6 +5,8 @@ import json
 import os
 import stat
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import OutputError, UsageError
+
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+)
+"""What reading a damaged or hostile zip archive raises; its content may raise more."""
 
 _CHUNK_BYTES = 1 << 20
 

@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from precbench.checkpoints.history import Epoch
 from precbench.errors import UsageError
-from precbench.files import write_atomically
+from precbench.files import DAMAGED_ZIP, write_atomically
 
 _VERSION = 1
 _HEADER = "header"
@@ -75,19 +74,7 @@ def read_state(path: Path, key: str) -> TrainingState | None:
         return None
     try:
         return _read(path, key)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        MemoryError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
+    except (*DAMAGED_ZIP, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise damaged(path, error) from error
 
 

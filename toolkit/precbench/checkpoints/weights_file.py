@@ -9,7 +9,6 @@ import json
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from precbench.checkpoints.hdf5 import open_hdf5
 from precbench.checkpoints.tensorflow_quietly import import_quietly
 from precbench.errors import ModelError, OutputError
-from precbench.files import write_atomically
+from precbench.files import DAMAGED_ZIP, write_atomically
 
 _WEIGHTS_MEMBER = "model.weights.h5"
 _CONFIG_MEMBER = "config.json"
@@ -145,17 +144,7 @@ def guarded(path: Path) -> Iterator[None]:
     """Turn what a damaged file raises, in zipfile, zlib, json or HDF5, into one ModelError."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        ValueError,
-        NotImplementedError,
-        RecursionError,
-    ) as error:
+    except (*DAMAGED_ZIP, ValueError) as error:
         text = " ".join(str(error).split())
         raise ModelError(f"{path} cannot be read: {text}", _DAMAGED_REMEDY) from error
 

@@ -1,7 +1,6 @@
 """A data set in one `.npz` file: `images`, and if known `labels` and `class_names`. Never a pickle."""
 
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from precbench.datasets.dataset import Dataset
 from precbench.errors import DataError
+from precbench.files import DAMAGED_ZIP
 
 _MAX_RGB_BYTES = 4 << 30
 _MAX_LABELS = 1 << 28
@@ -152,15 +152,5 @@ def _guarded(path: Path, read: Callable[[], _Value]) -> _Value:
     """Turn what a damaged archive raises, anywhere in zipfile or NumPy, into one error."""
     try:
         return read()
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        ValueError,
-        EOFError,
-        OSError,
-        KeyError,
-        RuntimeError,
-        NotImplementedError,
-        zlib.error,
-    ) as error:
+    except (*DAMAGED_ZIP, zipfile.LargeZipFile, ValueError) as error:
         raise DataError(f"{path} is no readable .npz file: {error}", _REMEDY) from error

@@ -1,7 +1,5 @@
 """What goes into a model when no data set does: drawn from a seed, or read from an .npz."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import DataError, PrecbenchError, UsageError
+from precbench.files import DAMAGED_ZIP
 from precbench.nearest import nearest
 from precbench.runtime.tensors import TensorSpec, check_names, check_shape, dtype_name
 
@@ -125,19 +124,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 "save plain arrays with numpy.savez",
             ) from error
         raise _damaged(path, error) from error
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        SyntaxError,
-        AttributeError,
-        TypeError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except (*DAMAGED_ZIP, SyntaxError, AttributeError, TypeError, MemoryError) as error:
         raise _damaged(path, error) from error
 
 
