@@ -40,15 +40,15 @@ def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
 
 def about_screening(record: Mapping[str, Any]) -> list[str]:
     """Say what the answers mean, and what they took."""
-    layers, images = record["layers"], record["images"]
+    layers, images, took = record["layers"], record["images"], record["evaluations"]
     plain = images * len(layers)
+    fewer = f" ({plain / took:.1f} times fewer)" if 0 < took < plain else ""
     return [
         f"Holds: rounded alone, the layer loses at most {record['margin_points']:g} points on the {images:,} images of "
         f"{record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance of at "
         f"most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them together "
         f"and evaluate.",
-        f"{record['evaluations']:,} image evaluations in place of {plain:,} "
-        f"({plain / max(1, record['evaluations']):.1f} times fewer).",
+        f"{took:,} image evaluations in place of {plain:,}{fewer}.",
     ]
 
 
