@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from precbench.report.study_report import experiment_table, study_sentences
+from precbench.report.study_report import experiment_table, study_sentences, weights_table
 
 Json = dict[str, Any]
 
@@ -18,6 +18,10 @@ def timing(arm: str, verdict: str, ratio: tuple[float, float | None, float | Non
         "verdict": verdict,
         "smallest_effect": smallest,
     }
+
+
+def census(distinct: int) -> Json:
+    return {"distinct": distinct, "zeros": 148_348, "subnormals": 3}
 
 
 def row(
@@ -39,6 +43,8 @@ def row(
         "decimals": numbers.pop() if len(numbers) == 1 else None,
         "state": "done",
         "detail": "",
+        "elements": 2_188_960,
+        "changed": 2_000_001,
         "flips": {
             "gained": 0, "lost": lost, "changed": lost, "total": 10_000, "variant_correct": 9400 - lost,
             "difference_points": points, "low_points": points - 0.04, "high_points": points + 0.04,
@@ -47,7 +53,7 @@ def row(
             "change": change or ("loss" if lost > 50 else "no loss"), "within_margin": lost <= 40 and not change,
         },
         "timing": None if ratio is None else timing(name, verdict, ratio, smallest),
-        "file": None if zstd is None else {"zstd_bytes": zstd, "file_bytes": 9_180_000},
+        "file": None if zstd is None else {"zstd_bytes": zstd, "file_bytes": 9_180_000, "targets": census(56)},
     }  # fmt: skip
 
 
@@ -60,13 +66,15 @@ def results(*experiments: Json, published: bool = False) -> Json:
     rounded = [{"decimals": 4, "accuracy": 0.8695, "time_s": 69.04}]
     return {
         "study": {
-            "published": {"source": "Ow et al.", "images": 10_000, "full": full if published else None,
+            "published": {"source": "Ow et al.", "images": 10_000, "elements": 2_188_960 if published else 0,
+                          "full": full if published else None,
                           "rounded": rounded}
         },
         "base": {
             "accuracy": {"fraction": 0.94, "correct": 9400, "total": 10_000},
             "file_bytes": 9_180_000,
             "zstd_bytes": 8_390_000,
+            "targets": census(2_152_973),
         },
         "margin_points": 0.5,
         "level": 0.95,
@@ -151,6 +159,20 @@ def test_single_layers_say_at_which_decimals_how_many_lose() -> None:
         ["stem", "-8.00!", "-0.02", "="],
         ["b1", "-0.70!", "=", "="],
         ["b2", "=", "=", "="],
+    ]
+
+
+def test_weights_that_changed_stand_beside_the_publications() -> None:
+    experiment = all_groups(row({"all": 2}, zstd=2_000_000), row({"all": 3}), failed({"all": 1}))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(weights_table(results(experiment, published=True), experiment))
+    assert [line.split() for line in console.file.getvalue().splitlines()] == [  # type: ignore[attr-defined]
+        ["N", "weights", "rounded", "changed", "distinct", "zeros", "subnormal"],
+        ["full", "2,152,973", "148,348", "3"],
+        ["2", "2,188,960", "2,000,001", "56", "148,348", "3"],
+        ["3", "2,188,960", "2,000,001"],
+        ["1"],
+        ["published", "2,188,960"],
     ]
 
 

@@ -21,6 +21,9 @@ def show_study(console: Console, results: Mapping[str, Any]) -> None:
         if experiment["targets"] == "all" and results["study"]["published"]["full"]:
             console.print()
             console.print(published_table(results, experiment))
+        if experiment["targets"] == "all":
+            console.print()
+            console.print(weights_table(results, experiment))
     for sentence in study_sentences(results):
         say(console, f"\n{sentence}")
 
@@ -74,6 +77,26 @@ def published_table(results: Mapping[str, Any], experiment: Mapping[str, Any]) -
         ours = f"{flips['difference_points']:+.2f} [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
         add_row(table, str(row["decimals"]), _with_interval(row["accuracy"]), cells[0], ours, *cells[1:])
     return table
+
+
+def weights_table(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> Table:
+    """How many weights were rounded and how many of these changed (the paper's Table 1), and what they became."""
+    table = plain_table("N", "weights rounded", "changed", "distinct", "zeros", "subnormal")
+    add_row(table, "full", "", "", *_census(results["base"]))
+    for row in experiment["rows"]:
+        done = row["flips"] is not None
+        amounts = [count(row["elements"]), count(row["changed"])] if done else ["", ""]
+        add_row(table, str(row["decimals"]), *amounts, *_census(row["file"]))
+    published = results["study"]["published"]["elements"]
+    if published:
+        add_row(table, "published", count(published), "", "", "", "")
+    return table
+
+
+def _census(about: Mapping[str, Any] | None) -> list[str]:
+    return (
+        ["", "", ""] if about is None else [count(about["targets"][key]) for key in ("distinct", "zeros", "subnormals")]
+    )
 
 
 def _with_interval(accuracy: Mapping[str, Any]) -> str:

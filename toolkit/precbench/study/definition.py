@@ -168,10 +168,19 @@ class PublishedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSection:
-    """What a publication found, to be set beside the study's own figures: all groups together, on so many images."""
+    """What a publication found, to be set beside the study's own figures: all groups together, on so many images.
+
+    Args:
+        source: where it stands.
+        images: that its figures are of.
+        elements: weights that it changed; 0 where it does not say.
+        full: at full precision.
+        rounded: at so many decimals.
+    """
 
     source: str = ""
     images: int = 0
+    elements: int = 0
     full: PublishedPoint | None = None
     rounded: tuple[PublishedPoint, ...] = ()
 
