@@ -202,12 +202,29 @@ def test_a_model_that_fails_half_way_keeps_what_was_measured_and_the_error(model
     assert len(result.to_json()["measurements"][0]["plan"]) == 2
 
 
+def test_a_model_that_is_replaced_meanwhile_ends_it_and_what_was_measured_before_stands(
+    models: Path, tmp_path: Path, simulated: Simulated
+) -> None:
+    for name in ("net", "net.dp1", "net.dp3"):
+        (tmp_path / f"{name}.onnx").write_bytes((models / f"{name}.onnx").read_bytes())
+
+    def replacing(plan: ProcessPlan) -> ProcessSamples:
+        (tmp_path / "net.dp3.onnx").write_bytes((models / "net.dp1.onnx").read_bytes())
+        return ProcessSamples.from_records(plan, [], ended="done", failure=None)
+
+    simulated(instead={2: replacing})
+    result = run(tmp_path, processes=5)
+    assert result.ended.startswith(f"failed: {tmp_path / 'net.dp3.onnx'} is another model than when")
+    assert len(result.to_json()["measurements"][0]["plan"]) == 2
+
+
 def test_a_failure_at_the_second_batch_size_keeps_the_first(models: Path, simulated: Simulated) -> None:
     simulated(instead={3: failing(BROKEN)})
     result = run(models, batches=(1, 2))
     assert result.failure is BROKEN
     assert [r.inputs.batch for r in result.batches] == [1]
     assert (result.complete, result.to_json()["ended"]) == (False, "failed: the model broke")
+    assert "nothing was measured at batch 2" in [caveat.problem for caveat in result.caveats]
 
 
 def test_no_room_for_a_block_at_the_second_batch_size_keeps_the_first(models: Path, simulated: Simulated) -> None:

@@ -9,6 +9,7 @@ import pytest
 from precbench.bench.arms import line_up
 from precbench.bench.caveats import (
     Caveat,
+    about_the_batches,
     about_the_machine,
     about_the_measurement,
     about_the_models,
@@ -36,11 +37,11 @@ def only(caveats: list[Caveat], problem: str, remedy: str) -> None:
     assert caveats[0].to_json() == {"problem": caveats[0].problem, "remedy": caveats[0].remedy}
 
 
-def gate(*, subnormals: int = 0, difference: str | None = None, provider: str = "cpu") -> Gate:
+def gate(*, subnormals: int = 0, of_the_base: int = 0, difference: str | None = None, provider: str = "cpu") -> Gate:
     def model(path: Path, count: int, different: str | None) -> GatedModel:
-        return GatedModel(path=path, digest="sha256:0", file_bytes=1, subnormals=count, difference=different)
+        return GatedModel(path=path, digest="sha256:0", file_bytes=1, subnormals=count, difference=different, files=())
 
-    models = {BASE: model(BASE, 0, None), VARIANT: model(VARIANT, subnormals, difference)}
+    models = {BASE: model(BASE, of_the_base, None), VARIANT: model(VARIANT, subnormals, difference)}
     return Gate(models=models, session={}, provider=provider)
 
 
@@ -56,7 +57,8 @@ def test_another_graph_is_said_to_be_one() -> None:
 
 
 def test_subnormal_weights_on_the_cpu_are_said_once() -> None:
-    only(about_the_models(LINE, gate(subnormals=1234)), "v has 1,234 subnormal weights", "--arm denormals-off")
+    only(about_the_models(LINE, gate(of_the_base=7)), "base has 7 subnormal weights", "add --arm denormals-off")
+    only(about_the_models(LINE, gate(subnormals=1234)), "v has 1,234 subnormal weights", "give v as the base")
     assert about_the_models(line_up(BASE, [VARIANT], denormals_off=True), gate(subnormals=1234)) == []
     assert about_the_models(LINE, gate(subnormals=1234, provider="cuda")) == []
 
@@ -89,8 +91,18 @@ def test_a_machine_of_which_nothing_is_known_needs_no_warning() -> None:
 
 
 def test_tf32_is_said_where_it_is_allowed() -> None:
-    only(about_the_session({"tf32": "allowed"}), "TF32 is allowed", "--ep-option use_tf32=0")
-    assert about_the_session({"tf32": "off"}) == about_the_session({"tf32": "no GPU"}) == []
+    placed = {"placement": {"CUDAExecutionProvider": 3}}
+    only(about_the_session({**placed, "tf32": "allowed"}), "TF32 is allowed", "--ep-option use_tf32=0")
+    assert about_the_session({**placed, "tf32": "off"}) == about_the_session({**placed, "tf32": "no GPU"}) == []
+
+
+def test_a_model_of_which_nothing_is_left_to_run_is_said_to_be_one() -> None:
+    only(about_the_session({"placement": {}, "tf32": "no GPU"}), "no node is left to run", "an empty call")
+
+
+def test_batch_sizes_of_which_nothing_was_measured_are_named() -> None:
+    only(about_the_batches([1, 32, None], 1), "nothing was measured at batch 32, ?", "--budget")
+    assert about_the_batches([1, 32], 2) == []
 
 
 def test_a_good_measurement_needs_no_warning(measurement_of: Make) -> None:
@@ -128,14 +140,29 @@ def test_what_was_interrupted_or_failed_is_not_lost(measurement_of: Make, proces
 
 def test_a_single_process_has_seen_no_other(measurement_of: Make, finding_of: Make, ratio_of: Make) -> None:
     one = finding_of(ratio=ratio_of(1.0, 0.999, 1.001, BATCH))
-    only(about_the_measurement(measurement_of(findings=[one, one])), "one process: how processes differ", "5 or more")
+    only(
+        about_the_measurement(measurement_of(findings=[one])), "one process: how processes differ", "a longer --budget"
+    )
+    asked = about_the_measurement(measurement_of(findings=[one, one], asked=1))
+    only(asked, "the session made first takes longest", "5 or more")
+
+
+@pytest.mark.parametrize("processes", [2, 4, 5])
+def test_few_processes_are_said_to_be_few(measurement_of: Make, process_of: Make, processes: int) -> None:
+    found = about_the_measurement(measurement_of([process_of(STEADY, process=number) for number in range(processes)]))
+    if processes < 5:
+        only(found, f"{processes} processes alone", "a longer --budget")
+    else:
+        assert found == []
+    assert ("made first" in str(found)) is (processes < 3)
 
 
 def test_processes_that_never_were_steady_are_counted(measurement_of: Make, process_of: Make) -> None:
     mixed = [process_of(STEADY, process=n, steady=n > 1) for n in range(5)]
     only(about_the_measurement(measurement_of(mixed)), "2 of 5 processes saw no steady state", "--budget")
     assert about_the_measurement(measurement_of(mixed[1:])) != []
-    assert about_the_measurement(measurement_of([*mixed[1:], *mixed[3:]])) == []
+    steady = [process_of(STEADY, process=n) for n in range(5, 7)]
+    assert about_the_measurement(measurement_of([*mixed[1:], *steady])) == []
 
 
 def test_an_arm_that_is_far_off_in_a_few_processes_is_named(measurement_of: Make, process_of: Make) -> None:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from precbench.bench.gate import Gate, model_digest, pass_gate
-from precbench.errors import ModelError, PrecbenchError, UsageError
+from precbench.errors import DataError, ModelError, PrecbenchError, UsageError
 from precbench.files import file_digest
 from precbench.runtime import SessionSettings
 
@@ -80,6 +80,28 @@ def test_the_digest_covers_external_data(models: Path, tmp_path: Path) -> None:
     data[0] ^= 1
     (tmp_path / "w.bin").write_bytes(data)
     assert model_digest(path) != before
+
+
+def test_a_file_that_became_another_model_is_noticed_and_one_that_was_touched_is_not(
+    models: Path, tmp_path: Path
+) -> None:
+    variant = tmp_path / "v.onnx"
+    variant.write_bytes((models / "net.dp1.onnx").read_bytes())
+    gate = passed(models / "net.onnx", variant)
+    variant.touch()
+    gate.check_unchanged()
+    variant.write_bytes((models / "net.dp3.onnx").read_bytes())
+    with pytest.raises(ModelError, match=r"v\.onnx is another model than when the measurement began"):
+        gate.check_unchanged()
+    variant.unlink()
+    with pytest.raises(ModelError, match=r"v\.onnx cannot be read any more"):
+        gate.check_unchanged()
+
+
+def test_an_input_that_does_not_fit_names_the_model(models: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.onnx", NET.replace("x", "q"), w=np.eye(16), v=np.eye(16))
+    with pytest.raises(DataError, match=r"other\.onnx: the model has no input 'x'"):
+        passed(models / "net.onnx", other)
 
 
 def test_the_digest_of_a_single_file_is_that_files(models: Path) -> None:

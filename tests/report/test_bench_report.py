@@ -66,6 +66,21 @@ def test_a_warning_is_printed_once_with_its_remedy(record: dict[str, Any]) -> No
     assert "warning: the governor is not known" in out
 
 
+def test_a_warning_about_one_of_several_batch_sizes_names_it(record: dict[str, Any]) -> None:
+    record["measurements"][1]["warnings"] = [{"problem": "it is hot", "remedy": "cool it"}]
+    assert "warning: batch 32: it is hot" in printed(record)
+    del record["measurements"][0]
+    assert "warning: it is hot" in printed(record)
+
+
+def test_a_mean_call_that_says_otherwise_than_the_usual_one_is_told(record: dict[str, Any]) -> None:
+    usual, mean = record["measurements"][0]["comparisons"]
+    usual["mean_ratio"] = {"point": 0.9985, "low": 0.98, "high": 1.02}
+    mean["mean_ratio"] = {"point": 1.2, "low": 0.9, "high": 1.6}
+    out = flat(printed(record))
+    assert "Ratio of the mean call, slow calls and all, which 'per s' goes by: base.dp1 1.2000 [0.9000, 1.6000]." in out
+
+
 def test_what_was_not_measured_has_no_figures(record: dict[str, Any]) -> None:
     none = {"point": None, "low": None, "high": None}
     record["measurements"][0]["comparisons"][0] |= {"ratio": none, "control_ratio": none, "smallest_effect": None}

@@ -70,7 +70,7 @@ def test_tf32_is_off_and_the_convolution_search_pinned_unless_the_user_says_othe
         ),
         ({"provider": "auto", "provider_options": {"use_tf32": "0"}}, "options need a named provider", "--ep cuda"),
         ({"intra_op_threads": 0}, "0 intra-op threads is outside 1..1024", "give the number itself"),
-        ({"inter_op_threads": 2000}, "2000 inter-op threads is outside 1..1024", "at most the cores you have"),
+        ({"inter_op_threads": 2000}, "2000 inter-op threads is outside 1..1024", "from 1 to the cores that you have"),
         ({"optimization_level": "most"}, "there is no optimization level 'most'", "disable, basic, extended, all"),
         ({"execution_mode": "fast"}, "there is no execution mode 'fast'", "sequential, parallel"),
         ({"log_severity": 5}, "the log severity 5 is outside 0..4", "give 0 (verbose) to 4 (fatal)"),

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 from precbench.bench.arms import Line, line_up
 from precbench.bench.caveats import (
     Caveat,
+    about_the_batches,
     about_the_measurement,
     about_the_profile,
     budget_needed_s,
 )
+from precbench.bench.gate import Gate
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
 from precbench.bench.profile import profile
@@ -21,7 +23,7 @@ from precbench.bench.result import COMPLETE, Result, early_end
 from precbench.bench.setup import Setup
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
-from precbench.timing.engine import Design, Measurement, measure_processes, replay
+from precbench.timing.engine import Design, Measurement, RunProcess, measure_processes, replay
 from precbench.timing.processes import ProcessRunner
 from precbench.timing.samples import ProcessSamples
 from precbench.timing.schedule import ProcessPlan
@@ -134,7 +136,7 @@ def benchmark(
         try:
             if keep is not None and batches:
                 keep(made(batches, f"batch size {number} of {len(inputs)} done", None))
-            result = _measure_batch(line, setup.request, some, measure, options=options, progress=progress)
+            result = _measure_batch(setup, some, measure, progress=progress)
         except (KeyboardInterrupt, Exception) as error:  # nothing was measured at this size; what was before it stands
             if not batches:
                 raise
@@ -144,6 +146,7 @@ def benchmark(
         if result.ended != COMPLETE:
             ended, failure = result.ended, result.failure
             break
+    made = partial(made, caveats=about_the_batches([some.batch for some in inputs], len(batches)))
     try:
         return made(batches, ended, failure)
     except KeyboardInterrupt:  # while it looked at the machine; all is measured
@@ -151,7 +154,7 @@ def benchmark(
 
 
 def _measure(
-    design: Design, plans: Sequence[ProcessPlan] | None, progress: Progress, runner: ProcessRunner
+    design: Design, plans: Sequence[ProcessPlan] | None, progress: Progress, runner: RunProcess
 ) -> Measurement:
     """Measure by a budget, or repeat given plans."""
     if plans is None:
@@ -183,23 +186,20 @@ def _design(line: Line, options: TimingOptions, batches: int, family: int) -> De
 
 
 def _measure_batch(
-    line: Line,
-    request: Mapping[str, Any],
-    inputs: BatchInputs,
-    measure: Callable[[ProcessRunner], Measurement],
-    *,
-    options: TimingOptions,
-    progress: Progress,
+    setup: Setup, inputs: BatchInputs, measure: Callable[[RunProcess], Measurement], *, progress: Progress
 ) -> BatchResult:
+    options = setup.options
     with tempfile.TemporaryDirectory(prefix="precbench-") as folder:
-        asked = {**request, "feeds": str(inputs.save(Path(folder)))}
-        measurement = measure(ProcessRunner("precbench.bench.child", asked))
+        asked = {**setup.request, "feeds": str(inputs.save(Path(folder)))}
+        measurement = measure(partial(_of_the_same_models, setup.gate, ProcessRunner("precbench.bench.child", asked)))
         accounts, ended, failure = None, measurement.ended, measurement.failure
         if measurement.complete:
             ended = COMPLETE
             if options.profile:
                 try:  # what was measured stands, whatever becomes of its profile
-                    accounts = profile(line, asked, seed=options.seed, progress=progress)
+                    found = profile(setup.line, asked, seed=options.seed, progress=progress)
+                    setup.gate.check_unchanged()
+                    accounts = found
                 except (KeyboardInterrupt, Exception) as error:
                     ended, failure = early_end(error)
     caveats = about_the_measurement(measurement)
@@ -213,6 +213,13 @@ def _measure_batch(
         ended=ended,
         failure=failure,
     )
+
+
+def _of_the_same_models(gate: Gate, run_process: RunProcess, plan: ProcessPlan) -> ProcessSamples:
+    """Run a process; its samples count if the files are then still those that passed the gate."""
+    samples = run_process(plan)
+    gate.check_unchanged()
+    return samples
 
 
 def _process_json(samples: ProcessSamples) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """What a reader of a result must know that its figures do not say: each with a remedy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from typing import Any
 
 import numpy as np
 
-from precbench.bench.arms import DENORMALS_OFF, Line
+from precbench.bench.arms import BASE, DENORMALS_OFF, Line
 from precbench.bench.gate import Gate
 from precbench.runtime.load import Load
 from precbench.timing.engine import BUDGET_SPENT, Measurement
@@ -20,6 +20,8 @@ _UNSTEADY_SHARE = 0.2
 _DRIFT = 0.02
 _FAR, _FAR_DEVIATIONS = 0.05, 6.0  # of a process's log ratio from the median one
 _SHORT_NS = 20_000
+_FEW_PROCESSES = 5
+_EVEN_START = 3  # processes from which on the median of an arm's creation is not that of a session made first
 _ACCOUNTED_SHARE = 0.5
 _THROTTLED = frozenset(
     {"sw_power_cap", "hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"}
@@ -59,7 +61,9 @@ def _subnormals(line: Line, gate: Gate) -> Iterator[Caveat]:
     if counts[most] and gate.provider == "cpu" and DENORMALS_OFF not in line.arms:
         yield Caveat(
             problem=f"{most} has {counts[most]:,} subnormal weights, which many CPUs multiply slowly",
-            remedy="add --arm denormals-off to see what they cost",
+            remedy="add --arm denormals-off to see what they cost"
+            if most == BASE
+            else f"give {most} as the base, with --arm denormals-off, to see what they cost",
         )
 
 
@@ -109,14 +113,30 @@ def _machine(environment: Mapping[str, Any], load: Load, threads: int) -> Iterat
 
 def about_the_session(session: Mapping[str, Any]) -> list[Caveat]:
     """Say what the session computes otherwise than its models say."""
-    if session["tf32"] != "allowed":
-        return []
-    return [
-        Caveat(
-            problem="TF32 is allowed: float32 products keep 10 bits of mantissa, as coarse as 3 to 4 decimals",
-            remedy="add --ep-option use_tf32=0 to time float32 itself",
+    found = list[Caveat]()
+    if not session["placement"]:
+        found.append(
+            Caveat(
+                problem="no node is left to run: all that the base computes was computed when its session was made",
+                remedy="read it as the time of an empty call; give a model whose outputs depend on its inputs",
+            )
         )
-    ]
+    if session["tf32"] == "allowed":
+        found.append(
+            Caveat(
+                problem="TF32 is allowed: float32 products keep 10 bits of mantissa, as coarse as 3 to 4 decimals",
+                remedy="add --ep-option use_tf32=0 to time float32 itself",
+            )
+        )
+    return found
+
+
+def about_the_batches(asked: Sequence[int | None], measured: int) -> list[Caveat]:
+    """Name the batch sizes of which nothing was measured."""
+    if measured == len(asked):
+        return []
+    sizes = ", ".join(str(batch or "?") for batch in asked[measured:])
+    return [Caveat(problem=f"nothing was measured at batch {sizes}", remedy="measure again, or with a longer --budget")]
 
 
 def about_the_measurement(measurement: Measurement) -> list[Caveat]:
@@ -145,11 +165,20 @@ def _processes(measurement: Measurement) -> Iterator[Caveat]:
             problem=f"process {samples.plan.process} was {samples.ended} {block}",
             remedy="if it was killed for memory, use a smaller --batch; its whole blocks stand",
         )
+    uneven = "; nor do creation and first run compare the models: the session made first takes longest"
+    started_first = uneven if done < _EVEN_START else ""
     if any(finding.ratio.unit == BATCH for finding in measurement.findings):
+        problem = "one process: how processes differ (about 0.5 %, by memory layout alone) was not seen"
+        yield Caveat(problem=problem + started_first, remedy=_more_processes(asked))
+    elif 1 < done < _FEW_PROCESSES and any(finding.ratio.low is not None for finding in measurement.findings):
         yield Caveat(
-            problem="one process: how processes differ (about 0.5 %, by memory layout alone) was not seen",
-            remedy="leave --processes out, or give 5 or more",
+            problem=f"{done} processes alone say how processes differ: a narrow interval can be luck{started_first}",
+            remedy=_more_processes(asked),
         )
+
+
+def _more_processes(asked: int | None) -> str:
+    return "give a longer --budget" if asked is None else f"leave --processes out, or give {_FEW_PROCESSES} or more"
 
 
 def _steadiness(measurement: Measurement) -> Iterator[Caveat]:
@@ -170,7 +199,7 @@ def _steadiness(measurement: Measurement) -> Iterator[Caveat]:
     if shortest < _SHORT_NS:
         yield Caveat(
             problem=f"a call takes {shortest / 1000:.1f} µs: calling from Python is a good part of it",
-            remedy="give a larger --batch",
+            remedy="give a larger --batch, or read it as the time of a call from Python",
         )
 
 
@@ -204,8 +233,9 @@ def _findings(measurement: Measurement) -> Iterator[Caveat]:
     for finding in controls.values():
         low, high = finding.control.low, finding.control.high
         if low is not None and high is not None and not low <= 1 <= high:
+            why = "as in one process it may" if finding.ratio.unit == BATCH else "one run in twenty does so by chance"
             yield Caveat(
-                problem=f"the base differs from itself: [{low:.4f}, {high:.4f}]; one run in twenty does so by chance",
+                problem=f"the base differs from itself: [{low:.4f}, {high:.4f}]; {why}",
                 remedy="verdicts count it in; repeat the run with another --seed before you believe a small effect",
             )
     without = [f.comparison.arm for f in measurement.findings if f.ratio.point is not None and f.ratio.low is None]
@@ -271,7 +301,9 @@ def budget_needed_s(measurement: Measurement, factor: float | None) -> float | N
 
 def _duration(seconds: float) -> str:
     rounded = float(f"{seconds:.2g}")
-    return f"{rounded:.0f}s" if rounded < 300 else f"{rounded / 60:.0f}m"
+    if rounded < 300:
+        return f"{rounded:.0f}s"
+    return f"{rounded / 60:.0f}m" if rounded < 7200 else f"{rounded / 3600:.0f}h"
 
 
 def _throttling(measurement: Measurement) -> Iterator[Caveat]:

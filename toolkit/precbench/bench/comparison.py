@@ -172,7 +172,10 @@ def _reasons(first: BenchRecord, second: BenchRecord, pairs: Sequence[BatchPair]
     if not pairs:
         sizes = (", ".join(_plain(m.batch) for m in record.measurements) or "none" for record in (first, second))
         yield "no batch size was measured in both: {} in A, {} in B".format(*sizes)
-    elif not any(pair.arms for pair in pairs):
+    elif not any(pair.arms for pair in pairs) and _SEQUENTIAL not in (
+        first.about["protocol"],
+        second.about["protocol"],
+    ):
         yield "no variant was measured in both"
     yield from _reasons_in_inputs(first, second, pairs)
 

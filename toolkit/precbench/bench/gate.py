@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.errors import ModelError
+from precbench.errors import DataError, ModelError
 from precbench.files import file_digest, value_digest
 from precbench.graph import OnnxModel, check_finite, count_subnormals, graph_difference, load_model
 from precbench.runtime import Session, SessionSettings, open_session
@@ -26,6 +26,7 @@ class GatedModel:
         file_bytes: of all of them.
         subnormals: subnormal numbers among its floating-point initializers.
         difference: how its graph differs from the base's apart from initializers; None where it does not.
+        files: of all of them the path, and what tells without reading that it was written to since.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class GatedModel:
     file_bytes: int
     subnormals: int
     difference: str | None
+    files: tuple[tuple[Path, tuple[int, ...]], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -59,6 +61,20 @@ class Gate:
     models: Mapping[Path, GatedModel]
     session: Mapping[str, Any]
     provider: str
+
+    def check_unchanged(self) -> None:
+        """See that the files are still what passed: every measuring process reads them anew.
+
+        Raises:
+            ModelError: one is gone, or holds something else.
+        """
+        for model in self.models.values():
+            touched = any(_stamp(file) != stamp for file, stamp in model.files)
+            if touched and _digest([file for file, _ in model.files]) != model.digest:
+                raise ModelError(
+                    f"{model.path} is another model than when the measurement began",
+                    "leave the files alone while they are measured; what was measured before is kept",
+                )
 
 
 def pass_gate(
@@ -90,7 +106,11 @@ def _checked_session(path: Path, model: OnnxModel, settings: SessionSettings, fe
     check_finite(model, path)
     session = open_session(path, settings)
     for some in feeds:
-        for name, value in session.run(some).items():
+        try:
+            outputs = session.run(some)
+        except DataError as error:  # says which input, not of which model
+            raise DataError(f"{path}: {error.problem}", error.remedy) from error
+        for name, value in outputs.items():
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise ModelError(
                     f"the output {name!r} of {path} is not finite for these inputs: what would be timed is no result",
@@ -115,13 +135,25 @@ def _digest(files: Sequence[Path]) -> str:
 
 def _gated(path: Path, model: OnnxModel, difference: str | None) -> GatedModel:
     files = [path, *_external_files(model)]
+    stamps = [_stamp(file) for file in files]
     return GatedModel(
         path=path,
         digest=_digest(files),
         file_bytes=sum(file.stat().st_size for file in files),
         subnormals=count_subnormals(model),
         difference=difference,
+        files=tuple(zip(files, stamps, strict=True)),
     )
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise ModelError(
+            f"{file} cannot be read any more: {error.strerror}", "leave the files alone while they are measured"
+        ) from error
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _external_files(model: OnnxModel) -> list[Path]:

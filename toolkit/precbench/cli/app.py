@@ -66,7 +66,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # Typer itself turns Ctrl-C into this status
-        _fail("interrupted", "what was finished is kept; run the same command again", status=_INTERRUPTED)
+        _fail("interrupted", "run the same command again; what it had saved is kept", status=_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -67,7 +67,8 @@ def parse_batches(text: str) -> tuple[int, ...]:
     sizes = tuple(int(each[1]) for each in found if each is not None)
     if len(sizes) < len(found):
         raise UsageError(
-            f"{text!r} is no list of batch sizes", "write whole numbers from 1 with commas between, such as 1,32"
+            f"{text!r} is no list of batch sizes",
+            "write whole numbers from 1 to 999999999 with commas between, such as 1,32",
         )
     twice = next((size for size in sizes if sizes.count(size) > 1), None)
     if twice is not None:

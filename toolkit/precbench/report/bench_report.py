@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from precbench.bench.arms import DENORMALS_OFF
 from precbench.errors import printable
 from precbench.report.figures import count, milliseconds, percent, ratio_text
 from precbench.report.tables import add_row, plain_table
@@ -41,9 +42,14 @@ def _show_saved(console: Console, saved: Sequence[Path]) -> None:
 
 
 def _show_warnings(console: Console, record: Mapping[str, Any]) -> None:
-    warnings = [w for one in (record, *record["measurements"]) for w in one["warnings"]]
-    for problem, remedy in dict.fromkeys((warning["problem"], warning["remedy"]) for warning in warnings):
-        say(console, f"\nwarning: {printable(problem)}\n  try: {printable(remedy)}")
+    measurements, batches = record["measurements"], dict[tuple[str, str], list[str]]()
+    for one in (record, *measurements):
+        for warning in one["warnings"]:
+            at = batches.setdefault((warning["problem"], warning["remedy"]), [])
+            at += [] if one is record else [str(one["batch"] or "?")]
+    for (problem, remedy), at in batches.items():
+        where = f"batch {', '.join(at)}: " if 0 < len(at) < len(measurements) else ""
+        say(console, f"\nwarning: {where}{printable(problem)}\n  try: {printable(remedy)}")
 
 
 def verdict_table(measurement: Mapping[str, Any]) -> Table:
@@ -55,7 +61,7 @@ def verdict_table(measurement: Mapping[str, Any]) -> Table:
             controls.add(comparison["control"])
             add_row(table, f"A/A {comparison['control']}", ratio_text(comparison["control_ratio"]), "", "")
         smallest = comparison["smallest_effect"]
-        reach = "-" if smallest is None else f"{100 * smallest:.2g} %"
+        reach = "-" if smallest is None else f"{100 * smallest:.2g} %" if smallest < 1 else f"{100 * smallest:,.0f} %"
         add_row(table, comparison["arm"], ratio_text(comparison["ratio"]), comparison["verdict"], reach)
     return table
 
@@ -82,6 +88,21 @@ def about_the_verdicts(measurement: Mapping[str, Any]) -> Iterator[str]:
         groups.setdefault((comparison["verdict"], comparison["reason"]), []).append(comparison["arm"])
     for (verdict, reason), arms in groups.items():
         yield printable(f"{', '.join(arms)}: {verdict}; {reason}.")
+    apart = [c for c in measurement["comparisons"] if _mean_is_apart(c)]
+    if apart:
+        means = ", ".join(f"{c['arm']} {ratio_text(c['mean_ratio'])}" for c in apart)
+        yield printable(
+            f"Ratio of the mean call, slow calls and all, which 'per s' goes by: {means}. The time ratio is that of "
+            "the usual call."
+        )
+
+
+def _mean_is_apart(comparison: Mapping[str, Any]) -> bool:
+    """Whether the mean call says otherwise than the interval of the usual call's ratio."""
+    ratio, mean = comparison["ratio"], comparison.get("mean_ratio")
+    if mean is None or mean["point"] is None or ratio["low"] is None:
+        return False
+    return not ratio["low"] <= mean["point"] <= ratio["high"]
 
 
 def about_the_profile(measurement: Mapping[str, Any]) -> Iterator[str]:
@@ -123,15 +144,22 @@ def _microseconds(interval: Mapping[str, Any]) -> str:
 def about_how(record: Mapping[str, Any]) -> str:
     """Say under which conditions it was measured, and on how much."""
     session = record["session"]
-    placed = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
+    nodes = ", ".join(f"{name} ({nodes} nodes)" for name, nodes in session["placement"].items())
+    placed = f"Ran on {nodes}" if nodes else "Ran no node"
     tf32 = "" if session["tf32"] == "no GPU" else f", TF32 {session['tf32']}"
     return printable(
         f"Below 1 is faster than the base, {record['asked']['base']}; a ratio is over both of its sessions, base and "
         f"control. 'Callable from' is about the ratio observed: a true effect of that size is called in about half of "
-        f"such runs. Ran on {placed}, "
+        f"such runs. {_about_arms_alone(record)}{placed}, "
         f"{session['intra_op_threads']} thread(s){tf32}, clock {record['settings']['clock']}. "
         f"{' '.join(_amounts(record))}"
     )
+
+
+def _about_arms_alone(record: Mapping[str, Any]) -> str:
+    if not any(DENORMALS_OFF in one["arms"] for one in record["measurements"]):
+        return ""
+    return "'Alone': in processes of their own, as denormals-off has to be, where a session is always the first made. "
 
 
 def _amounts(record: Mapping[str, Any]) -> Iterator[str]:

@@ -42,7 +42,7 @@ def about_comparability(record: Mapping[str, Any]) -> list[str]:
     if record["comparable"]:
         return ["The runs can be compared: same models, provider, threads and clock. What else differs stands below."]
     return [
-        "The two runs are NOT comparable: their figures are set side by side, and say nothing of each other.",
+        "The two runs are NOT comparable: what figures they have say nothing of each other.",
         *(printable(f"- {reason}.") for reason in record["not_comparable"]),
     ]
 

@@ -135,7 +135,7 @@ def run_error(model: Path, message: str) -> PrecbenchError:
     why = f"{found['op']} {found['name']!r}: {gist(found['why'])}" if found else gist(text)
     return ModelError(
         f"{model} fails while it runs, in {why}" if found else f"{model} fails while it runs: {why}",
-        "check that the input shapes belong together (--shape), or export the model again",
+        "check the inputs: their shapes (--shape) and their values (--input) have to suit it; or export it again",
     )
 
 

@@ -118,6 +118,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except PrecbenchError:
         raise
     except ValueError as error:
+        if ("allow_pickle" in str(error) or "pickled" in str(error)) and not _has_magic(path):
+            raise DataError(
+                f"{path} is no .npz; if it is a pickle, it is not loaded: that can run code",
+                "save the inputs with numpy.savez(path, name=array, …)",
+            ) from error
         if "allow_pickle" in str(error) or "pickled" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which are not loaded: they can run code",
@@ -126,6 +131,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise _damaged(path, error) from error
     except (*DAMAGED_ZIP, SyntaxError, AttributeError, TypeError, MemoryError) as error:
         raise _damaged(path, error) from error
+
+
+def _has_magic(path: Path) -> bool:
+    """Whether it begins as NumPy's files do; all else NumPy takes for a pickle."""
+    with path.open("rb") as stream:
+        return stream.read(6).startswith((b"PK", b"\x93NUMPY"))
 
 
 def _damaged(path: Path, error: BaseException) -> DataError:

@@ -222,7 +222,7 @@ def _check_threads(what: str, threads: int) -> None:
     if not 1 <= threads <= MAX_THREADS:
         raise UsageError(
             f"{threads} {what} threads is outside 1..{MAX_THREADS}",
-            "give the number itself, so that the record shows it: at most the cores you have",
+            "give the number itself, from 1 to the cores that you have",
         )
 
 
