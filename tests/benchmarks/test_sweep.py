@@ -52,12 +52,14 @@ def test_only_outputs_of_the_obvious_loop_are_compared_and_differences_counted(s
     assert "outputs" not in told["sweep"]
 
 
-def test_each_round_takes_other_variants_spread_over_all(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_round_takes_other_variants_of_all_layers_and_decimals(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [Namespace(name=f"{layer} {n}") for layer in range(50) for n in (1, 3, 5, 7, 9)]
     monkeypatch.setattr(script, "load_model", lambda _path: None)
-    monkeypatch.setattr(script, "all_variants", lambda _model: [Namespace(name=str(i)) for i in range(250)])
-    options = Namespace(model=Path("m"), plain=10)
-    first, second = script.sample(options, 0), script.sample(options, 1)
-    assert len(first) == len(second) == 10
-    assert not set(first) & set(second)
-    assert int(first[-1]) > 220
+    monkeypatch.setattr(script, "all_variants", lambda _model: layers)
+    rounds = [script.sample(Namespace(model=Path("m"), plain=25), number) for number in range(10)]
+    assert {len(names) for names in rounds} == {25}
+    assert sorted(name for names in rounds for name in names) == sorted(variant.name for variant in layers)
+    assert {name.split()[1] for name in rounds[0]} == {"1", "3", "5", "7", "9"}
     assert len(script.sample(Namespace(model=Path("m"), plain=0), 3)) == 250

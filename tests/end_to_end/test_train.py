@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from precbench.cli import main
+from precbench.errors import MissingDependencyError
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("tensorflow")
@@ -60,6 +61,34 @@ def test_a_network_is_trained_on_a_folder_and_saved_in_each_form(train: Any, pho
     import keras
 
     assert keras.saving.load_model("net/model.keras").input_shape[1:3] == (32, 32)
+
+
+def test_files_of_others_are_not_replaced_and_an_unfinished_training_goes_on(
+    train: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("net").mkdir()
+    Path("net/weights.h5").write_bytes(b"hours of work")
+    arguments = ("--data", f"folder:{photos}", "--epochs", "1", "--batch-size", "4", "-o", "net")
+    status, _, err = train(*arguments)
+    assert status == 2
+    assert "weights.h5 exists already" in err
+    assert Path("net/weights.h5").read_bytes() == b"hours of work"
+    Path("net/weights.h5").unlink()
+
+    def no_figure(*_arguments: Any) -> None:
+        raise MissingDependencyError("figures need matplotlib", "install it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("precbench.report.training.write_training_curve", no_figure)
+        status, _, err = train(*arguments)
+    assert status == 2
+    assert "figures need matplotlib" in err
+    assert not Path("net/confusion.csv").exists()
+    trained = Path("net/weights.h5").read_bytes()
+    status, _, err = train(*arguments)
+    assert status == 0, err
+    assert Path("net/weights.h5").read_bytes() == trained
+    assert Path("net/training-curve.png").exists()
 
 
 def test_a_damaged_image_stops_it_or_is_left_out(train: Any, photos: Path) -> None:

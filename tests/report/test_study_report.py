@@ -87,7 +87,7 @@ def results(*experiments: Json, published: bool = False) -> Json:
 
 
 def all_groups(*rows: Json) -> Json:
-    return {"name": "all", "targets": "all", "rows": list(rows)}
+    return {"name": "all", "targets": "all", "smallest_margin_points": 0.058, "rows": list(rows)}
 
 
 def sentences(*experiments: Json, published: bool = False) -> str:
@@ -114,7 +114,9 @@ def test_where_no_loss_is_not_shown_it_says_so() -> None:
 
 
 def test_the_smallest_margin_that_so_many_images_show_stands_beside_the_words() -> None:
-    assert "so many images show 0.038 points at best" in sentences(all_groups(row({"all": 4})))
+    text = sentences(all_groups(row({"all": 4}), row({"all": 5})))
+    assert "so many images show 0.038 points at best, of one variant alone, and 0.058 of all 2 of all." in text
+    assert "0.038 points at best, of one variant alone." in sentences(all_groups(row({"all": 4})))
 
 
 def test_the_verdicts_on_time_name_their_variants_with_margin_correction_and_reach() -> None:
@@ -144,14 +146,14 @@ def test_bytes_are_those_of_the_fewest_decimals_without_loss() -> None:
 
 
 def test_single_layers_say_at_which_decimals_how_many_lose() -> None:
-    layers = {"name": "layers", "targets": "each-layer", "rows": [
+    layers = {"name": "layers", "targets": "each-layer", "smallest_margin_points": 0.09, "rows": [
         row({"stem": 1}, lost=800), row({"b1": 1}, lost=70), row({"b2": 1}),
         row({"stem": 3}, lost=2), row({"b1": 3}), row({"b2": 3}),
         row({"stem": 5}), row({"b1": 5}), row({"b2": 5}),
     ]}  # fmt: skip
     text = sentences(layers)
-    assert "Layers, one at a time: at 1 a loss is shown for 2 of 3, the largest -8.00 points (stem)" in text
-    assert "at 3 no loss is shown, though 1 of 3 change some image's class" in text
+    assert "Layers, one at a time: at 1 a loss of 0.5 points is excluded for 1 of 3, and a loss shown for 2, " in text
+    assert "the largest -8.00 points (stem); at 3 a loss of 0.5 points is excluded for 3 of 3;" in text
     assert "from 5 on no image changes its class." in text
     grid = printed(layers)
     assert [line.split() for line in grid.splitlines()] == [
@@ -160,6 +162,17 @@ def test_single_layers_say_at_which_decimals_how_many_lose() -> None:
         ["b1", "-0.70!", "=", "="],
         ["b2", "=", "=", "="],
     ]
+
+
+def test_what_shows_nothing_is_not_called_no_loss() -> None:
+    rows = [row({"stem": 1}, lost=9, change="undecided"), row({"b1": 1}, change="undecided"), failed({"b2": 1})]
+    layers = {"name": "layers", "targets": "each-layer", "smallest_margin_points": 0.09, "rows": rows}
+    text = sentences(layers)
+    assert "Layers, one at a time: at 1 a loss of 0.5 points is excluded for 0 of 3." in text
+    assert "no loss is" not in text.replace("'No loss' is", "")
+    rows[1:] = [failed({"b1": 1})]
+    rows[0] = row({"stem": 1})
+    assert "on no image changes" not in sentences(layers)
 
 
 def test_weights_that_changed_stand_beside_the_publications() -> None:
@@ -178,8 +191,9 @@ def test_weights_that_changed_stand_beside_the_publications() -> None:
 
 def test_combinations_name_the_winner() -> None:
     both = [row({"expand": 3, "project": 2}), row({"expand": 2, "project": 2}, lost=700)]
-    text = sentences({"name": "combinations", "targets": "combinations", "rows": both})
+    text = sentences({"name": "combinations", "targets": "combinations", "smallest_margin_points": 0.05, "rows": both})
     assert "for 1 of 2 a loss of 0.5 points is excluded; the fewest decimals among these: expand 3, project 2" in text
+    assert "which chose it: other images have to confirm it" in text
 
 
 def test_a_failed_point_is_named_with_the_reason() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zlib
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -130,10 +130,10 @@ def test_every_cut_of_a_journal_is_refused_or_read(journal: Journal, tmp_path: P
             again.stages(), again.points(), again.study(), again.predictions("k")
 
 
-@pytest.mark.parametrize("name", ["../weights.h5", "/etc/passwd", "a/../../b", "C:x", "..\\b"])
-def test_a_file_outside_the_folder_is_not_believed(journal: Journal, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["../weights.h5", "/etc/passwd", "a/../../b", "C:x", "..\\b", "", NAME])
+def test_a_file_that_no_run_makes_is_not_believed(journal: Journal, tmp_path: Path, name: str) -> None:
     journal.record_stage("base", Stage(key="k", files={name: "sha256:1"}, facts={}))
-    with pytest.raises(UsageError, match=r"is damaged: it lists the file .* outside the folder"):
+    with pytest.raises(UsageError, match=r"is damaged: it lists .* which is no file that a run makes"):
         Journal(tmp_path).stages()
 
 
@@ -151,8 +151,19 @@ def test_a_file_outside_the_folder_is_not_believed(journal: Journal, tmp_path: P
 )
 def test_a_value_of_another_kind_is_refused(journal: Journal, tmp_path: Path, statement: str, read: object) -> None:
     changed(tmp_path, statement)
-    with pytest.raises((UsageError, OutputError), match=r"journal"):
+    with pytest.raises(UsageError, match=r"journal\.sqlite is damaged"):
         read(Journal(tmp_path))  # type: ignore[operator]
+
+
+def test_a_journal_that_another_program_holds_open_is_said_to_be_so(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precbench.study.journal._WAIT_S", 0.05)
+    with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OutputError, match=r"is locked\nanother program holds it open"):
+            journal.set_state(["k"], State.DONE)
+    journal.set_state(["k"], State.DONE)
 
 
 def test_predictions_that_unpack_to_more_than_they_say_are_refused_unread(journal: Journal, tmp_path: Path) -> None:

@@ -43,6 +43,26 @@ def test_a_finished_stage_is_found_again_under_its_key(run: Path) -> None:
         assert again.find("export", "key-1") is None
 
 
+def test_fresh_removes_nothing_that_a_link_leads_to(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.bin").write_bytes(b"mine")
+    (run / "variants").symlink_to(tmp_path / "mine")
+    with opened(run) as folder:
+        folder.finish("variant", "key", ["variants/photo.bin"])
+    with opened(run, fresh=True):
+        pass
+    assert (tmp_path / "mine" / "photo.bin").read_bytes() == b"mine"
+
+
+def test_a_stage_that_is_forgotten_is_not_done(run: Path) -> None:
+    with opened(run) as folder:
+        folder.forget("train", "export")
+        assert folder.find("train", "key-1") is None
+    with opened(run) as again:
+        assert again.stages() == {}
+    assert (run / "model.bin").exists()
+
+
 def test_a_stage_whose_file_changed_or_went_is_not_done(run: Path) -> None:
     with opened(run) as folder:
         (run / "model.bin").write_bytes(b"tampered")

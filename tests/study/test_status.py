@@ -60,6 +60,12 @@ def test_asking_changes_nothing(run: Path) -> None:
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
+def test_a_run_folder_that_was_copied_without_its_lock_is_not_at_work(run: Path) -> None:
+    (run / "run.lock").unlink(missing_ok=True)
+    assert not status_of(run).at_work
+    assert not (run / "run.lock").exists()
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is no run folder"):
         status_of(tmp_path)

@@ -63,20 +63,36 @@ def test_an_output_that_exists_or_is_of_another_kind_is_refused(tmp_path: Path) 
         write_table(flat_rows(RESULTS), tmp_path / "r.xlsx", force=False)
 
 
+def finish(run: Path, results: dict[str, Any]) -> None:
+    folder = RunFolder(run, study={"name": "s"})
+    (run / "results.json").write_text(json.dumps(results))
+    folder.finish("results", "key", ["results.json"])
+    folder.close()
+
+
 def test_results_are_read_of_a_finished_run_alone(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run", study={"name": "s"}).close()
     with pytest.raises(UsageError, match=r"is not finished\nsee `precbench status"):
         read_results(tmp_path / "run")
     path = tmp_path / "run" / "results.json"
-    path.write_text(json.dumps(RESULTS))
+    finish(tmp_path / "run", RESULTS)
     assert read_results(tmp_path / "run") == RESULTS
-    path.write_text(json.dumps({**RESULTS, "study": {"name": "s", "seed": 2}}))
+    finish(tmp_path / "run", {**RESULTS, "study": {"name": "s", "seed": 2}})
     with pytest.raises(UsageError, match="is another since these results"):
+        read_results(tmp_path / "run")
+    path.write_text(json.dumps(RESULTS))
+    with pytest.raises(UsageError, match=r"is not what the run in .* came to"):
         read_results(tmp_path / "run")
     path.write_text(json.dumps({**RESULTS, "schema_version": 3}))
     with pytest.raises(UsageError, match="has schema version 3"):
         read_results(tmp_path / "run")
-    for damaged in ("", "[]", "{"):
+    folder = RunFolder(tmp_path / "run", study={"name": "s"})
+    folder.forget("results", "no such stage")
+    folder.close()
+    path.write_text(json.dumps(RESULTS))
+    with pytest.raises(UsageError, match=r"is not what the run in .* came to"):
+        read_results(tmp_path / "run")
+    for damaged in ("", "[]", "{", '{"schema_version": 2}'):
         path.write_text(damaged)
         with pytest.raises(DataError, match="is damaged"):
             read_results(tmp_path / "run")

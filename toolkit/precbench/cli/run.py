@@ -48,10 +48,10 @@ def run(
     places = Places(data=data_dir, weights=weights, checkpoint=checkpoint)
     with Run(definition, folder, places=places, fresh=fresh, progress=progress()) as work:
         results = work.run()
-        write_decimals_figure(results, folder)
 
     def show(console: Console) -> None:
         show_study(console, results)
         say(console, f"\nEverything is in {folder}/")
 
     emit("run", results, as_json=as_json, show=show)
+    write_decimals_figure(results, folder)

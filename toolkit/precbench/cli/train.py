@@ -74,8 +74,15 @@ def train(
         training={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed},
     )
     folder = output or Path("checkpoints") / f"{definition.architecture.name}-{_stem(definition.data.source)}"
-    record = train_network(definition, folder, data=data_dir, weights=weights, force=force, progress=progress())
-    write_training_curve(record["history"], folder)
+    record = train_network(
+        definition,
+        folder,
+        data=data_dir,
+        weights=weights,
+        force=force,
+        draw=write_training_curve,
+        progress=progress(),
+    )
 
     def show(console: Console) -> None:
         show_training(console, record, folder)

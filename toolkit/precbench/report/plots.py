@@ -30,8 +30,11 @@ def figure(*, columns: int, size_inches: tuple[float, float]) -> tuple[Any, Sequ
 
 def save_figure(drawing: Any, path: Path) -> None:
     """Write a figure in the format of the path's suffix; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
     dates = {"png": {"Software": None}, "svg": {"Date": None}}
-    drawing.savefig(path, dpi=150, metadata=dates.get(path.suffix.removeprefix(".")))
+    with rc_context({"svg.hashsalt": "precbench"}):  # else its ids are random
+        drawing.savefig(path, dpi=150, metadata=dates.get(path.suffix.removeprefix(".")))
 
 
 def write_decimals_figure(results: Mapping[str, Any], folder: Path) -> list[Path]:

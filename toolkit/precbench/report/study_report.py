@@ -63,7 +63,8 @@ def published_table(results: Mapping[str, Any], experiment: Mapping[str, Any]) -
     """Our accuracy and difference from full precision with their intervals, and what was published."""
     published = results["study"]["published"]
     theirs = {point["decimals"]: point for point in published["rounded"]}
-    table = plain_table("N", "acc. % [95 %]", "published", "points [95 %]", "published", "published time ratio")
+    level = f"[{100 * results['level']:g} %]"
+    table = plain_table("N", "acc. % [95 %]", "publ. %", f"points {level}", "publ. pts", "publ. time")
     full = published["full"]
     add_row(table, "full", _with_interval(results["base"]["accuracy"]), _percent(full["accuracy"]), "", "", "1")
     for row in experiment["rows"]:
@@ -178,8 +179,17 @@ def _about_the_tables(results: Mapping[str, Any]) -> str:
         f"{base['accuracy']['total']:,} test images; + and -: images that only the variant, only full precision has "
         f"right; points: difference in accuracy, = where no image changes its class, ! where a difference is shown. "
         f"'No loss' is said where a loss of {margin:g} points is excluded ({100 * results['level']:g} %, corrected for "
-        f"the variants of an experiment); so many images show {results['smallest_margin_points']:.2g} points at best."
+        f"the variants of an experiment); so many images show {results['smallest_margin_points']:.2g} points at best, "
+        f"of one variant alone{_of_all_together(results)}."
     )
+
+
+def _of_all_together(results: Mapping[str, Any]) -> str:
+    if not results["experiments"]:
+        return ""
+    largest = max(results["experiments"], key=lambda one: len(one["rows"]))
+    many = len(largest["rows"])
+    return "" if many < 2 else f", and {largest['smallest_margin_points']:.2g} of all {many} of {largest['name']}"
 
 
 def _about_experiment(results: Mapping[str, Any], experiment: Mapping[str, Any]) -> str:
@@ -192,7 +202,7 @@ def _about_experiment(results: Mapping[str, Any], experiment: Mapping[str, Any])
         winner = next((row for row in rows if row["name"] == results["winners"].get(experiment["name"])), None)
         return f"Combinations: {_best_combination(rows, winner, results['margin_points'])}"
     kind = "Groups" if experiment["targets"] == "each-group" else "Layers"
-    return f"{kind}, one at a time: {_which_lose(rows)}"
+    return f"{kind}, one at a time: {_which_lose(experiment['rows'], results['margin_points'])}"
 
 
 def _from_which_on(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
@@ -226,11 +236,14 @@ def _best_combination(rows: Sequence[Mapping[str, Any]], winner: Mapping[str, An
     said = f"for {len(keeps)} of {len(rows)} a loss of {margin_points:g} points is excluded"
     if winner is not None:
         parts = ", ".join(f"{group} {n}" for group, n in winner["parts"].items())
-        said += f"; the fewest decimals among these: {parts} ({winner['flips']['difference_points']:+.2f} points)"
+        said += (
+            f"; the fewest decimals among these: {parts} ({winner['flips']['difference_points']:+.2f} points on these "
+            f"images, which chose it: other images have to confirm it)"
+        )
     return said + "."
 
 
-def _which_lose(rows: Sequence[Mapping[str, Any]]) -> str:
+def _which_lose(rows: Sequence[Mapping[str, Any]], margin_points: float) -> str:
     by_decimals: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_decimals.setdefault(row["decimals"], []).append(row)
@@ -239,16 +252,17 @@ def _which_lose(rows: Sequence[Mapping[str, Any]]) -> str:
         if decimals == steady:
             said.append(f"from {decimals} on no image changes its class")
             break
-        losing = [row for row in some if row["decision"]["change"].startswith("loss")]
-        changing = sum(1 for row in some if row["flips"]["changed"])
+        done = [row for row in some if row["flips"] is not None]
+        losing = [row for row in done if row["decision"]["change"].startswith("loss")]
+        excluded = sum(1 for row in done if row["decision"]["within_margin"])
+        text = f"at {decimals} a loss of {margin_points:g} points is excluded for {excluded} of {len(some)}"
         if losing:
             worst = min(losing, key=lambda row: row["flips"]["difference_points"])
-            said.append(
-                f"at {decimals} a loss is shown for {len(losing)} of {len(some)}, the largest "
-                f"{worst['flips']['difference_points']:+.2f} points ({next(iter(worst['parts']))})"
+            text += (
+                f", and a loss shown for {len(losing)}, the largest {worst['flips']['difference_points']:+.2f} points "
+                f"({next(iter(worst['parts']))})"
             )
-        else:
-            said.append(f"at {decimals} no loss is shown, though {changing} of {len(some)} change some image's class")
+        said.append(text)
     return "; ".join(said) + "."
 
 
@@ -256,7 +270,7 @@ def _steady_from(by_decimals: Mapping[int, Sequence[Mapping[str, Any]]]) -> int 
     """The number of decimals from which on nothing changes any image's class."""
     steady = None
     for decimals, rows in sorted(by_decimals.items(), reverse=True):
-        if any(row["flips"]["changed"] for row in rows):
+        if any(row["flips"] is None or row["flips"]["changed"] for row in rows):
             break
         steady = decimals
     return steady

@@ -215,6 +215,7 @@ class TimingSection:
         _require(self.intra_op_threads >= 1, f"[timing] intra_op_threads is {self.intra_op_threads}", "give 1 or more")
         _require(self.budget_s > 0, f"[timing] budget_s is {self.budget_s}", "give a positive number of seconds")
         _require(0 < self.margin < 1, f"[timing] margin is {self.margin}", "give a fraction, such as 0.01 for 1 %")
+        _require(self.seed >= 0, f"[timing] seed is {self.seed}", "give 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

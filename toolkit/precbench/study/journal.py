@@ -133,6 +133,11 @@ class Journal:
                 (name, stage.key, _text(stage.files), _text(stage.facts)),
             )
 
+    def forget_stages(self, names: Sequence[str]) -> None:
+        """Forget that these stages are done."""
+        with self._writing() as connection:
+            connection.executemany("DELETE FROM stages WHERE name = ?", [(name,) for name in names])
+
     def forget(self) -> None:
         """Forget every stage, point and prediction."""
         with self._writing() as connection:
@@ -229,10 +234,7 @@ class Journal:
                 connection.execute("PRAGMA synchronous = FULL")
                 yield connection
         except sqlite3.OperationalError as error:
-            raise OutputError(
-                f"the journal {self.path} cannot be used: {error}",
-                "make room on the disk, or choose a folder that you can write to; what is finished is kept",
-            ) from error
+            raise self._unusable(error) from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from error
 
@@ -263,8 +265,9 @@ class Journal:
         files = self._object(text, "the files of a stage")
         for name in files:
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-                raise self._damaged(f"it lists the file {name!r} outside the folder")
+            outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
+            if outside or not path.name or path.name.startswith(NAME):
+                raise self._damaged(f"it lists {name!r}, which is no file that a run makes in its folder")
         return {name: str(digest) for name, digest in files.items()}
 
     def _object(self, text: Any, what: str) -> dict[str, Any]:
@@ -275,6 +278,15 @@ class Journal:
         if not isinstance(value, dict):
             raise self._damaged(f"{what} is no object")
         return value
+
+    def _unusable(self, error: sqlite3.OperationalError) -> OutputError | UsageError:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_ERROR:  # a statement that its tables do not know
+            return self._damaged(error)
+        remedy = "make room on the disk, or choose a folder that you can write to; what is finished is kept"
+        if code == sqlite3.SQLITE_BUSY:
+            remedy = "another program holds it open: end that, and run the same command again; what is finished is kept"
+        return OutputError(f"the journal {self.path} cannot be used: {error}", remedy)
 
     def _damaged(self, why: Exception | str) -> UsageError:
         return UsageError(f"{self.path} is damaged: {why}", "name another folder")

@@ -95,11 +95,20 @@ class Material:
         Args:
             begun: what is known of the checkpoint that a run began with: `make_checkpoint`'s facts, or nothing. What
                 was given then and is not given now is meant still.
+
+        Raises:
+            UsageError: the run began with a checkpoint, and now weights to train from are given.
         """
+        size = self._study.architecture.input_size
         if self.places.checkpoint is not None:
-            return [self._given_digests()]
+            return [self._given_digests(), size]
         if "given" in begun:
-            return [begun["given"]]
+            if self.places.weights is not None:
+                raise UsageError(
+                    f"the run began with a checkpoint, and now weights to train from are given ({self.places.weights})",
+                    "leave --weights out, or begin anew with --fresh",
+                )
+            return [begun["given"], size]
         sections = (self._study.data, self._study.architecture, self._study.training)
         weights = begun.get("weights") if self.places.weights is None else self._weights_digest()
         return [*(asdict(section) for section in sections), self.digest(), weights]
@@ -110,12 +119,22 @@ class Material:
     def _weights_digest(self) -> str | None:
         return None if self.places.weights is None else file_digest(self._weights_given())
 
-    def make_checkpoint(self, folder: Path) -> tuple["CheckpointFiles", dict[str, Any]]:
+    def make_checkpoint(
+        self, folder: Path, begun: Mapping[str, Any] | None = None
+    ) -> tuple["CheckpointFiles", dict[str, Any]]:
         """Train the network, or take the one that is given; write it into a folder.
+
+        Args:
+            folder: for the files.
+            begun: as for `training_key`.
 
         Returns:
             The files, and what is worth knowing of how they came to be.
+
+        Raises:
+            UsageError: it has to be made anew from what the run began with, and that is not given now.
         """
+        self._check_given_again(begun or {})
         from precbench.checkpoints.saving import save_checkpoint
 
         if self.places.checkpoint is not None:
@@ -126,6 +145,17 @@ class Material:
             self._progress.note(f"beginning with the checkpoint {self.places.checkpoint}")
             return save_checkpoint(model, folder), {"given": self._given_digests()}
         return self._train(folder)
+
+    def _check_given_again(self, begun: Mapping[str, Any]) -> None:
+        for what, option, given in (
+            ("given", "--checkpoint", self.places.checkpoint),
+            ("weights", "--weights", self.places.weights),
+        ):
+            if begun.get(what) and given is None and self.places.checkpoint is None:
+                raise UsageError(
+                    f"the checkpoint has to be made anew, and the run began with a {option} that is not given now",
+                    f"give it again with {option}, or begin anew with --fresh",
+                )
 
     def _check_fits(self, takes: Any, gives: Any) -> None:
         """Refuse a checkpoint of other classes or images than the study's."""

@@ -19,7 +19,7 @@ from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
 from precbench.bench.samples_file import write_samples
 from precbench.datasets import Dataset
-from precbench.errors import UsageError
+from precbench.errors import NoTimeError, UsageError
 from precbench.files import check_output, file_digest, value_digest, write_json
 from precbench.graph import (
     OnnxModel,
@@ -33,6 +33,7 @@ from precbench.graph import (
 from precbench.graph.targets import default_targets
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings, environment
+from precbench.runtime.providers import check_listed
 from precbench.study.definition import Study
 from precbench.study.experiments import Point, points_of
 from precbench.study.journal import PointState, Stage, State
@@ -81,7 +82,8 @@ class Run:
         """
         self.study = study
         self.material = Material(study, places or Places(), progress)
-        self._session_settings()
+        if self._session_settings().provider in ("cuda", "tensorrt"):
+            check_listed(study.timing.provider)
         check_output(folder / RESULTS, force=True)
         given = self.material.places.checkpoint
         if fresh and given is not None and given.resolve().is_relative_to(folder.resolve()):
@@ -113,9 +115,10 @@ class Run:
         A checkpoint or weights that the run began with need not be given again.
         """
         begun = self.folder.stages().get("checkpoint")
-        key = value_digest(self.material.training_key({} if begun is None else begun.facts))
+        facts = {} if begun is None else begun.facts
+        key = value_digest(self.material.training_key(facts))
         found = self._find("checkpoint", key)
-        return found if found is not None else self._train(key)
+        return found if found is not None else self._train(key, facts)
 
     def ensure_base(self) -> Path:
         """Export the checkpoint to `base.onnx`, checked against Keras on the study's validation images."""
@@ -214,9 +217,10 @@ class Run:
             self._found[stage.removeprefix(_VARIANT_STAGE)] = None
         return found
 
-    def _train(self, key: str) -> Stage:
+    def _train(self, key: str, begun: Mapping[str, Any]) -> Stage:
         self._check_timing_batch(self.material.split("validation"))
-        files, facts = self.material.make_checkpoint(self.folder / "checkpoint")
+        self.folder.forget("base", "timing", "results")
+        files, facts = self.material.make_checkpoint(self.folder / "checkpoint", begun)
         done = self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
         (self.folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
         return done
@@ -236,6 +240,7 @@ class Run:
         from precbench.checkpoints.export import export_to_file
         from precbench.checkpoints.loading import load_model as load_keras
 
+        self.folder.forget("timing", "results")
         self.progress.note(f"exporting {self.folder / 'checkpoint'} to {self.folder / BASE_MODEL}")
         with self.progress.track("exporting", 2) as advance:
             model = load_keras(
@@ -280,6 +285,9 @@ class Run:
     def _evaluate(self, base: Path, model: OnnxModel, points: Sequence[Point]) -> EvaluationSet:
         """Predict the test images with full precision and at every point; what is in the journal is not done again."""
         test = EvaluationSet.of(self.material.split("test"), self.study.data, base)
+        before = self.folder.stages().get("predictions")
+        if before is not None and before.key != test.key:
+            self.folder.forget("results")
         evaluate_points(base, model, points, test, self.folder.journal, progress=self.progress)
         keys = {"base": point_key(test, BASE), "labels": labels_key(test)}
         self._finish("predictions", test.key, [], keys)  # so that the journal can be read without the images
@@ -351,14 +359,17 @@ class Run:
             feeds={_input_name(base): self.material.preprocessing.apply(images)},
             recipe={"source": self.study.data.source, "split": "validation", "images": timing.batch_size},
         )
-        result = benchmark(
-            base,
-            paths,
-            settings=self._session_settings(),
-            inputs=[inputs],
-            options=TimingOptions(budget_s=timing.budget_s, margin=timing.margin, seed=timing.seed),
-            progress=self.progress,
-        )
+        try:
+            result = benchmark(
+                base,
+                paths,
+                settings=self._session_settings(),
+                inputs=[inputs],
+                options=TimingOptions(budget_s=timing.budget_s, margin=timing.margin, seed=timing.seed),
+                progress=self.progress,
+            )
+        except NoTimeError as error:
+            raise UsageError(error.problem, "write a larger budget_s or a smaller batch_size in [timing]") from error
         record = result.to_json()
         write_json(self.folder / "timing.json", record)
         write_samples(self.folder / "timing.parquet", result.samples())
@@ -401,7 +412,14 @@ class Run:
             "level": self.study.accuracy.level,
             "smallest_margin_points": smallest_margin_points(len(test.labels), level=self.study.accuracy.level),
             "experiments": [
-                {"name": one.name, "targets": one.targets, "rows": [row_json(row) for row in rows[one.name]]}
+                {
+                    "name": one.name,
+                    "targets": one.targets,
+                    "smallest_margin_points": smallest_margin_points(
+                        len(test.labels), level=1 - (1 - self.study.accuracy.level) / max(1, len(rows[one.name]))
+                    ),
+                    "rows": [row_json(row) for row in rows[one.name]],
+                }
                 for one in self.study.experiment
             ],
             "winners": {name: None if row is None else row.point.name for name, row in winners.items()},

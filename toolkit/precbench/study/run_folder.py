@@ -70,8 +70,19 @@ class RunFolder:
         files = [name for stage in self._stages.values() for name in stage.files]
         self._stages = {}
         self.journal.forget()
+        root = self.path.resolve()
         for name in files:
-            (self.path / name).unlink(missing_ok=True)
+            path = self.path / name
+            if path.is_file() and path.parent.resolve().is_relative_to(root):  # a link may lead elsewhere
+                path.unlink()
+
+    def forget(self, *stages: str) -> None:
+        """Forget stages that are outdated, so that none of them passes for finished; their files stay."""
+        known = [stage for stage in stages if stage in self._stages]
+        if known:
+            self.journal.forget_stages(known)
+        for stage in known:
+            del self._stages[stage]
 
     def __truediv__(self, name: str) -> Path:
         """Return a path in the folder."""
@@ -100,11 +111,15 @@ class RunFolder:
 
 def is_at_work(path: Path) -> bool:
     """Whether a process works in a run folder now."""
+    if not (path / _LOCK).exists():
+        return False
     lock = FileLock(path / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError:  # of a folder that can only be read: whoever works in it could write
+        return False
     lock.release()
     return False
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from precbench.errors import DataError, UsageError
-from precbench.files import check_output, write_atomically
+from precbench.files import check_output, file_digest, write_atomically
 from precbench.study.journal import Journal
 from precbench.study.run_folder import RESULTS, check_is_run_folder
 
@@ -28,7 +28,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        version = results["schema_version"]
+        version, study = results["schema_version"], results["study"]
     except FileNotFoundError as error:
         raise UsageError(
             f"the run in {folder} is not finished", f"see `precbench status {folder}`, and run it to its end"
@@ -41,7 +41,14 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} has schema version {version!r}, this precbench reads {SCHEMA_VERSION}", "run the study again"
         )
-    if results["study"] != Journal(folder).study():
+    journal = Journal(folder)
+    done = journal.stages().get("results")
+    if done is None or done.files.get(RESULTS) != file_digest(path):
+        raise UsageError(
+            f"{path} is not what the run in {folder} came to",
+            f"see `precbench status {folder}`, and run it to its end: what is still right is found",
+        )
+    if study != journal.study():
         raise UsageError(
             f"the study in {folder} is another since these results", "run it to its end: what is still right is found"
         )
