@@ -1,6 +1,6 @@
 """Screening answers what the exact path would, from fewer images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from precbench.accuracy import Answer, top_classes
 from precbench.errors import DataError, UsageError
 from precbench.graph import OnnxModel, Plan
 from precbench.sweep import Batches, Screened, Variant, evaluations, rounded_variant, run_plain, screen
+from precbench.sweep.screening import _Base, _blocks
 
 IMAGES, MARGIN_POINTS = 240, 5.0
 CERTAIN = 1e-12
@@ -87,12 +88,39 @@ def test_a_variant_runs_on_no_more_blocks_than_its_answer_takes(
     unflipped = found["head 4"]
     assert (unflipped.gained, unflipped.lost, unflipped.answer) == (0, 0, Answer.HOLDS)
     assert unflipped.evaluated < IMAGES
-    assert evaluations([*found.values()]) == sum(f.evaluated for f in found.values()) + rows_reached(found)
-    assert (rows.asked > 0).sum() == rows_reached(found)
+    assert evaluations([*found.values()]) == sum(f.evaluated for f in found.values()) + IMAGES
+    assert {one.base_evaluated for one in found.values() if one.evaluated > unflipped.evaluated} == {IMAGES}
+    assert rows.asked.min() >= 1  # by the base
 
 
-def rows_reached(found: Mapping[str, Screened]) -> int:
-    return max(one.evaluated for one in found.values())
+def test_where_every_answer_comes_at_once_the_base_runs_on_no_more_than_the_variants(
+    network: OnnxModel, rows: Rows, labels: NDArray[np.int64]
+) -> None:
+    found = screened(network, [Variant(name="same", values=dict)], labels, rows)
+    assert found["same"].evaluated == found["same"].base_evaluated == (rows.asked > 0).sum() < IMAGES
+    assert evaluations([*found.values()]) == 2 * found["same"].evaluated
+
+
+def test_the_tenth_that_the_base_is_in_doubt_about_is_chosen_after_the_first_block() -> None:
+    leads = np.random.default_rng(1).permutation(100) / 100
+    scores = np.stack([np.full(100, 3.0), 3.0 - leads, np.zeros(100)], axis=1)
+    scores[7] = np.nan  # of no highest score: the greatest doubt
+    asked = list[int]()
+
+    def run(variants: Sequence[Variant], rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArray[Any]]]:
+        asked.extend(rows.tolist())
+        yield variants[0].name, scores[rows]
+
+    order = np.random.default_rng(2).permutation(100)
+    (drawn, first), (chosen, second), *rest = _blocks(order, 30, 8, _Base(np.zeros(100, np.int64), run))
+    assert (first, second, [was_chosen for _, was_chosen in rest]) == (False, True, [False] * len(rest))
+    leads[7] = -1
+    assert drawn.tolist() == order[:30].tolist()
+    assert set(chosen.tolist()) == set(np.argsort(leads)[:10].tolist()) - set(drawn.tolist())
+    assert np.concatenate([drawn, chosen, *(block for block, _ in rest)]).tolist() == [
+        *drawn, *chosen, *(row for row in order if row not in drawn and row not in chosen)
+    ]  # fmt: skip
+    assert sorted(asked) == list(range(100))
 
 
 def test_one_seed_one_order(network: OnnxModel, rows: Rows, labels: NDArray[np.int64]) -> None:
