@@ -110,12 +110,12 @@ def all_variants(model: OnnxModel) -> list[Variant]:
 
 
 def sample(options: Namespace, number: int) -> list[str]:
-    """Return the variants of the obvious loop in a round: spread over the layers, others in each round."""
+    """Return the variants of the obvious loop in a round: drawn from all, others in each round."""
     names = [variant.name for variant in all_variants(load_model(options.model))]
     if options.plain == 0:
         return names
-    step = max(1, len(names) // options.plain)
-    return names[number % step :: step][: options.plain]
+    drawn = np.random.default_rng(0).permutation(len(names))
+    return [names[index] for index in np.roll(drawn, -number * options.plain)[: options.plain]]
 
 
 def feeds(options: Namespace, model: OnnxModel) -> Callable[[int, int], dict[str, NDArray[Any]]]:

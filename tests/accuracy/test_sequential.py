@@ -93,6 +93,34 @@ def test_blocks_are_one_sequence_however_it_is_cut(steps, margin, cuts):
     assert (cut.answer, cut.seen, cut.gained, cut.lost) == (whole.answer, whole.seen, whole.gained, whole.lost)
 
 
+@pytest.mark.parametrize(("lost", "wrong"), [(51, HOLDS), (50, FAILS)])  # more than gained
+def test_images_that_were_chosen_do_not_make_wrong_answers_likelier(lost, wrong):
+    """Nine flips of ten lie in a tenth of the images, which is looked at first, or after 653 images."""
+    steps = np.zeros(10_000, dtype=np.int8)
+    steps[:100], steps[100 : 200 + lost] = 1, -1
+    places = np.r_[np.arange(0, 90), np.arange(115, 200 + lost)]  # of flips in the tenth
+    tenth = np.r_[places, np.arange(5_000, 6_000 - len(places))]
+    random, wrongs = np.random.default_rng(0), 0
+    for number in range(400):
+        order = random.permutation(10_000)
+        first = order[: 653 * (number % 2)]
+        chosen = np.setdiff1d(tenth, first)
+        test = SequentialTest(images=10_000, margin_points=0.5)
+        test.update(steps[first])
+        test.update(steps[chosen], chosen=True)
+        test.update(steps[order[~np.isin(order, first) & ~np.isin(order, chosen)]])
+        wrongs += test.answer is wrong
+    assert wrongs <= 30  # of 400 at 5 %: 20 expected at the most, more than 30 in one of a hundred such tests
+
+
+@unhurried
+@given(orders, margins)
+def test_nothing_is_bet_on_images_that_were_chosen(steps, margin):
+    test, careful = SequentialTest(images=len(steps), margin_points=margin), asked(steps, margin=margin, alpha=1e-300)
+    test.update(np.array(steps), chosen=True)
+    assert (test.answer, test.seen) == (careful.answer, careful.seen)
+
+
 @unhurried
 @given(orders, margins)
 def test_an_answer_is_final(steps, margin):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from precbench.checkpoints.training import Trained, Training, save_checkpoint, train
+from precbench.checkpoints.training import Trained, Training, _validate, save_checkpoint, train
 from precbench.datasets import Dataset, Preprocessing, Splits
 from precbench.errors import DataError, ModelError, UsageError
 
@@ -169,6 +169,16 @@ def test_a_model_for_another_number_of_classes_is_refused(model: Any) -> None:
     three = Dataset(name="three", images=_SPLITS.train.images, labels=_SPLITS.train.labels, class_names=("a", "b", "c"))
     with pytest.raises(ModelError, match=r"the model gives \(None, 2\) for 3 classes"):
         train(model, Splits(train=three, validation=three, test=three, seed=0), _PREPROCESSING, _SHORT)
+
+
+def test_probabilities_that_are_not_finite_stop_the_training(model: Any) -> None:
+    class Broken:
+        @staticmethod
+        def predict_on_batch(inputs: Any) -> Any:
+            return np.full((len(inputs), 2), np.nan)
+
+    with pytest.raises(ModelError, match="probabilities on the validation images are not finite"):
+        _validate(Broken(), _PREPROCESSING, _SPLITS.validation)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(model: Any) -> None:

@@ -166,6 +166,12 @@ def test_cifar10_without_its_place_names_the_flag() -> None:
         assert caught.value.remedy.startswith("name it with --data-dir: the folder that holds cifar-10-batches-py")
 
 
+def test_a_place_for_what_has_none_is_refused(pets: Path, tmp_path: Path) -> None:
+    for spec in ("digits", f"folder:{pets}"):
+        with pytest.raises(DataError, match=r"not read from a data directory, and .* was given\nleave out --data-dir"):
+            load_splits(spec, directory=tmp_path)
+
+
 def test_a_bad_image_stops_unless_it_is_to_be_skipped(pets: Path) -> None:
     (pets / "cats" / "bad.png").touch()
     lines: list[str] = []

@@ -10,6 +10,8 @@ CHANGES = {
     'name = "mobilenetv2-digits"': 'name = "tiny"',
     "alpha = 1.0": "alpha = 0.35",
     "decimals = [1, 2, 3, 4, 5, 6, 7, 8, 9]": "decimals = [1, 4, 9]",
+    "decimals = [1, 3, 5, 7, 9]": "decimals = [1]",
+    "depthwise = [3, 4], project = [2, 3], conv = [2, 3] }": "depthwise = [3, 4] }",
     "budget_s = 180": "budget_s = 1",
 }
 
@@ -36,7 +38,8 @@ def tiny_run(tiny_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from precbench.study.run import Run
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    Run(load_study(str(tiny_study)), folder).run()
+    with Run(load_study(str(tiny_study)), folder) as run:
+        run.run()
     return folder
 
 

@@ -1,7 +1,13 @@
 """A study from nothing to its results, found again by digest, and the commands that work without arguments."""
 
+import contextlib
 import json
+import random
+import shutil
+import sqlite3
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +21,16 @@ import precbench.study.definition
 from precbench.accuracy import top_classes
 from precbench.cli import main
 from precbench.files import file_digest
+from precbench.graph import list_initializers, load_model, round_model, save_model
 from precbench.grids import round_to_decimals
 from precbench.progress import SILENT
+from precbench.runtime import SessionSettings, open_session
 from precbench.study.definition import load_study
+from precbench.study.evaluation import EvaluationData, run_model
+from precbench.study.experiments import points_of
+from precbench.study.journal import Journal
+from precbench.study.material import Material, Places
+from precbench.study.points import BASE, EvaluationSet, point_key
 from precbench.study.run import Run
 
 pytestmark = pytest.mark.slow
@@ -54,33 +67,73 @@ def command(
     return run
 
 
+@pytest.fixture
+def untimed_study(tiny_study: Path, tmp_path: Path) -> Path:
+    text = tiny_study.read_text(encoding="utf-8").replace('experiments = ["all"]', "experiments = []")
+    path = tmp_path / "untimed.toml"
+    path.write_text(text.replace("winners = true", "winners = false"), encoding="utf-8")
+    return path
+
+
+def all_groups(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(next(e["rows"] for e in results["experiments"] if e["name"] == "all"))
+
+
 def results_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "results.json").read_text()))
 
 
 def test_the_run_folder_holds_everything(tiny_run: Path) -> None:
     held = {str(path.relative_to(tiny_run)) for path in tiny_run.rglob("*") if path.is_file()}
-    expected = {"run.json", "results.json", "timing.json", "timing.parquet", "base.onnx"}
+    expected = {"journal.sqlite", "run.lock", "results.json", "timing.json", "timing.parquet", "base.onnx"}
     expected |= {f"checkpoint/{name}" for name in ("architecture.json", "weights.h5", "model.keras", "history.csv")}
     expected |= {f"variants/dp{n}.{kind}" for n in (1, 4, 9) for kind in ("onnx", "json")}
-    expected |= {f"predictions/{name}.npz" for name in ("base", "dp1", "dp4", "dp9")}
     assert held == expected
 
 
 def test_the_results_say_what_the_files_hold(tiny_run: Path) -> None:
     results = results_of(tiny_run)
-    assert results["schema_version"] == 1
-    base, *variants = results["models"]
-    assert [v["decimals"] for v in variants] == [1, 4, 9]
-    with np.load(tiny_run / "predictions/base.npz") as before, np.load(tiny_run / "predictions/dp1.npz") as after:
-        changed = int((top_classes(before["scores"]) != top_classes(after["scores"])).sum())
-    assert variants[0]["flips"]["changed"] == changed
-    assert base["accuracy"]["total"] == variants[0]["flips"]["total"] == 360
-    assert variants[0]["targets"]["distinct"] < variants[1]["targets"]["distinct"]
-    assert variants[0]["targets"]["zeros"] > variants[1]["targets"]["zeros"]
-    for model in results["models"]:
-        assert model["file_bytes"] == (tiny_run / model["file"]).stat().st_size
-        assert 0 < model["zstd_bytes"] < model["file_bytes"]
+    assert results["schema_version"] == 2
+    base, rows = results["base"], all_groups(results)
+    assert [row["decimals"] for row in rows] == [1, 4, 9]
+    assert base["accuracy"]["total"] == rows[0]["flips"]["total"] == 360
+    assert rows[0]["file"]["targets"]["distinct"] < rows[1]["file"]["targets"]["distinct"]
+    assert rows[0]["file"]["targets"]["zeros"] > rows[1]["file"]["targets"]["zeros"]
+    for held in (base, *(row["file"] for row in rows)):
+        assert held["file_bytes"] == (tiny_run / held["file"]).stat().st_size
+        assert 0 < held["zstd_bytes"] < held["file_bytes"]
+
+
+def test_all_four_experiments_have_their_points(tiny_run: Path) -> None:
+    results = results_of(tiny_run)
+    assert {e["name"]: len(e["rows"]) for e in results["experiments"]} == {
+        "all": 3,
+        "groups": 5 * 3,
+        "combinations": 2**3,
+        "layers": 50,
+    }
+    assert all(row["state"] == "done" for e in results["experiments"] for row in e["rows"])
+
+
+def test_every_points_predictions_are_those_of_a_session_of_its_own(tiny_run: Path, tiny_study: Path) -> None:
+    study = load_study(str(tiny_study))
+    model, material = load_model(tiny_run / "base.onnx"), Material(study, Places())
+    test, journal = EvaluationSet.of(material.split("test"), study.data, tiny_run / "base.onnx"), Journal(tiny_run)
+    points = [point for one in study.experiment for point in points_of(one, list_initializers(model))]
+    session = open_session(tiny_run / "base.onnx", SessionSettings())
+    data = EvaluationData(description={}, images=test.images)
+    assert_same(journal, point_key(test, BASE), run_model(session, data, preprocessing=None))
+    for point in points[::7]:
+        path = tiny_run.parent / "alone.onnx"
+        save_model(round_model(model, point.plan).model, path)
+        alone = run_model(open_session(path, SessionSettings()), data, preprocessing=None)
+        assert_same(journal, point_key(test, point.plan), alone)
+
+
+def assert_same(journal: Journal, key: str, outputs: dict[str, Any]) -> None:
+    found = journal.predictions(key)
+    assert found is not None
+    np.testing.assert_array_equal(found.classes, top_classes(next(iter(outputs.values()))))
 
 
 def test_the_results_have_each_variants_comparison_as_it_was_measured(tiny_run: Path) -> None:
@@ -88,8 +141,7 @@ def test_the_results_have_each_variants_comparison_as_it_was_measured(tiny_run: 
     assert (record["schema_version"], record["command"], record["complete"]) == (2, "bench", True)
     (measurement,) = record["measurements"]
     compared = {comparison["arm"]: comparison for comparison in measurement["comparisons"]}
-    base, *variants = results["models"]
-    assert base["timing"] is None
+    variants = all_groups(results)
     assert [variant["timing"] for variant in variants] == [compared[name] for name in ("dp1", "dp4", "dp9")]
     assert {variant["timing"]["verdict"] for variant in variants} <= {"faster", "slower", "equivalent", "inconclusive"}
     assert results["control"] == variants[0]["timing"]["control_ratio"]
@@ -116,9 +168,12 @@ def test_a_variant_is_the_base_with_its_targets_rounded(tiny_run: Path) -> None:
 def test_the_same_study_in_the_same_folder_does_nothing_again(copied_run: Path, tiny_study: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in copied_run.rglob("*") if path.is_file()}
     notes = Notes()
-    results = Run(load_study(str(tiny_study)), copied_run, progress=notes).run()
+    with Run(load_study(str(tiny_study)), copied_run, progress=notes) as run:
+        results = run.run()
     assert results == results_of(copied_run)
-    assert {path: path.stat().st_mtime_ns for path in copied_run.rglob("*") if path.is_file()} == before
+    after = {path: path.stat().st_mtime_ns for path in copied_run.rglob("*") if path.is_file()}
+    own = {copied_run / "journal.sqlite", copied_run / "run.lock"}
+    assert {path for path in before if after[path] != before[path]} <= own
     assert len(notes.texts) == 1
     assert "checkpoint, base, dp1, dp4, dp9, timing, results" in notes.texts[0]
 
@@ -127,7 +182,8 @@ def test_a_tampered_variant_is_made_again_and_nothing_else(copied_run: Path, tin
     digest = file_digest(copied_run / "variants/dp4.onnx")
     trained = (copied_run / "checkpoint/weights.h5").stat().st_mtime_ns
     (copied_run / "variants/dp4.onnx").write_bytes(b"tampered")
-    Run(load_study(str(tiny_study)), copied_run).run()
+    with Run(load_study(str(tiny_study)), copied_run) as run:
+        run.run()
     assert file_digest(copied_run / "variants/dp4.onnx") == digest
     assert (copied_run / "checkpoint/weights.h5").stat().st_mtime_ns == trained
 
@@ -168,8 +224,8 @@ def test_evaluate_on_the_digits_is_the_studys_own_test_split(command: Any, copie
         "evaluate", "runs/tiny/variants/dp4.onnx", "--data", "digits", "--reference", "runs/tiny/base.onnx", "--json"
     )
     assert status == 0
-    evaluated, recorded = json.loads(out), results_of(copied_run)["models"][2]
-    assert evaluated["accuracy"] == recorded["accuracy"]
+    evaluated, recorded = json.loads(out), all_groups(results_of(copied_run))[1]
+    assert evaluated["accuracy"]["correct"] == recorded["flips"]["variant_correct"]
     assert evaluated["flips"] == recorded["flips"]
 
 
@@ -186,9 +242,10 @@ def test_a_study_can_be_run_from_its_file_into_a_folder_and_printed_as_json(
 ) -> None:
     status, out, _ = command("run", tiny_study, "-o", copied_run, "--json")
     assert status == 0
-    assert json.loads(out)["models"] == results_of(copied_run)["models"]
+    assert json.loads(out)["experiments"] == results_of(copied_run)["experiments"]
     status, out, _ = command("run", tiny_study, "-o", copied_run)
-    assert "Accuracy:" in out
+    assert "All groups together:" in out
+    assert (copied_run / "accuracy-and-time.svg").is_file()
     assert "A/A" in out
 
 
@@ -196,3 +253,167 @@ def test_another_studys_folder_is_left_alone(command: Any, copied_run: Path) -> 
     status, _, err = command("run", "mobilenetv2-digits", "-o", copied_run)
     assert status == 2
     assert "holds a run of the study 'tiny'" in err
+
+
+def test_the_status_of_a_finished_run(command: Any, copied_run: Path) -> None:
+    status, out, _ = command("status", copied_run)
+    assert status == 0
+    assert "tiny in" in out
+    assert "not running" in out
+    assert "Finished: checkpoint, base, timing, results." in out
+    status, out, _ = command("status", copied_run, "--json")
+    found = json.loads(out)
+    assert found["experiments"]["layers"] == {"left": 0, "running": 0, "done": 50, "failed": 0}
+    assert found["failed"] == []
+
+
+def test_a_second_run_in_the_folder_is_refused(command: Any, copied_run: Path, tiny_study: Path) -> None:
+    with Run(load_study(str(tiny_study)), copied_run):
+        status, _, err = command("run", tiny_study, "-o", copied_run)
+        assert (status, "another precbench works in" in err) == (2, True)
+        status, out, _ = command("status", copied_run)
+        assert ": running." in out
+
+
+def test_a_study_begins_with_a_checkpoint_that_is_given(
+    command: Any, copied_run: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    status, _, err = command("run", tiny_study, "-o", tmp_path / "again", "--checkpoint", copied_run / "checkpoint")
+    assert status == 0, err
+    assert "beginning with the checkpoint" in err
+    first, again = results_of(copied_run), results_of(tmp_path / "again")
+    assert again["base"]["confusion"] == first["base"]["confusion"]
+    assert [r["flips"] for r in all_groups(again)] == [r["flips"] for r in all_groups(first)]
+    status, _, err = command("run", tiny_study, "-o", tmp_path / "again")  # which it need not be told once more
+    assert status == 0
+    assert "not done again: checkpoint, base" in err
+
+
+def test_a_checkpoint_that_cannot_be_meant_is_refused_before_anything_is_lost(
+    command: Any, copied_run: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()}
+    inside = ("--fresh", "--checkpoint", copied_run / "checkpoint")
+    nowhere = ("--fresh", "--checkpoint", tmp_path / "nowhere")
+    for arguments, problem in ((inside, "lies in the run folder"), (nowhere, "has no architecture.json")):
+        status, _, err = command("run", tiny_study, "-o", copied_run, *arguments)
+        assert (status, problem in err) == (2, True)
+    assert {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()} == before
+    other = tmp_path / "other.toml"
+    other.write_text(tiny_study.read_text().replace("input_size = 32", "input_size = 64"))
+    status, _, err = command("run", other, "-o", tmp_path / "other", "--checkpoint", copied_run / "checkpoint")
+    assert status == 2
+    assert "takes (None, 32, 32, 3)" in err
+
+
+KILLS = 20
+COMMAND = (sys.executable, "-c", "from precbench.cli import main; main()")
+
+
+def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_tables(
+    copied_run: Path, untimed_study: Path, tmp_path: Path
+) -> None:
+    arguments = ["run", untimed_study, "-o", tmp_path / "killed", "--checkpoint", copied_run / "checkpoint"]
+    folder, generator = tmp_path / "killed", random.Random(5)
+    done, kills, in_the_middle = dict[str, Any](), 0, 0
+    while kills < KILLS:
+        forget_what_was_running(folder)
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        if kills % 2:  # every other time in the middle of an evaluation
+            while process.poll() is None and not is_evaluating(folder):
+                time.sleep(0.01)
+        try:
+            process.wait(timeout=generator.uniform(0.0, 0.5) if kills % 2 else generator.uniform(0.3, 10.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            in_the_middle += is_evaluating(folder)
+        else:  # it came to its end before it was killed: once more from nothing
+            assert tables(results_of(folder)) == tables(results_of(copied_run))
+            assert done.items() <= predictions_in(folder).items()
+            shutil.rmtree(folder)
+            done = {}
+        if (folder / "journal.sqlite").exists():
+            now = predictions_in(folder)
+            assert done.items() <= now.items()
+            done = now
+    subprocess.run([*COMMAND, *map(str, arguments)], check=True, capture_output=True)
+    assert tables(results_of(tmp_path / "killed")) == tables(results_of(copied_run))
+    assert done.items() <= predictions_in(tmp_path / "killed").items()
+    assert in_the_middle >= 3
+
+
+FULL_DISK = """
+mount -t tmpfs -o size={kilobytes}k none "$1" || exit 77
+shift
+"$@" 2> first.err; echo $? > first.status
+"${{@:1:{command}}}" status disk/run > status.txt 2>&1 || exit 1
+mount -o remount,size=500m disk && "$@" > /dev/null 2> second.err || exit 1
+cp disk/run/results.json results.json
+"""
+"""Run in a folder on a small disk of its own; then look at it; then give it room and run once more."""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed: no small disk can be made")
+@pytest.mark.parametrize(("step", "room"), [("checkpoint", -5000), ("base", -1000), ("points", 40), ("results", 110)])
+def test_a_full_disk_stops_it_with_a_clear_message_and_with_room_it_goes_on(
+    copied_run: Path, untimed_study: Path, tmp_path: Path, step: str, room: int
+) -> None:
+    """The disk has room for the checkpoint and the base, and so many KiB more."""
+    (tmp_path / "disk").mkdir()
+    files = [*(copied_run / "checkpoint").iterdir(), copied_run / "base.onnx"]
+    pages = sum(-(-file.stat().st_size // 4096) for file in files)
+    script = FULL_DISK.format(kilobytes=4 * pages + room, command=len(COMMAND))
+    arguments = ["run", untimed_study, "-o", "disk/run", "--checkpoint", copied_run / "checkpoint"]
+    command = ["unshare", "-rm", "bash", "-c", script, "bash", "disk", *COMMAND, *map(str, arguments)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"no small disk can be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, [path.read_text() for path in tmp_path.glob("*.err")]
+    assert (tmp_path / "first.status").read_text() == "2\n"
+    said = (tmp_path / "first.err").read_text()
+    assert "No space left on device" in said or "disk is full" in said
+    assert "try:" in said
+    assert "Traceback" not in said
+    assert {"checkpoint": "checkpoint", "base": "base.onnx", "points": "journal", "results": "results"}[step] in said
+    assert tables(json.loads((tmp_path / "results.json").read_text())) == tables(results_of(copied_run))
+
+
+def tables(results: dict[str, Any]) -> list[Any]:
+    return [
+        (one["name"], row["name"], row["flips"], row["decision"])
+        for one in results["experiments"]
+        for row in one["rows"]
+    ]
+
+
+def is_evaluating(folder: Path) -> bool:
+    """Whether the journal says that some point has begun and not ended."""
+    return execute(folder, "SELECT 1 FROM points WHERE state = 'running'") != []
+
+
+def forget_what_was_running(folder: Path) -> None:
+    """As the next run does, but at once: so that what is seen running then is of that run."""
+    execute(folder, "UPDATE points SET state = 'left' WHERE state = 'running'")
+
+
+def predictions_in(folder: Path) -> dict[str, Any]:
+    """Key to what is recorded, and the row, which is another where it was recorded twice."""
+    return {key: rest for key, *rest in execute(folder, "SELECT key, rowid, classes FROM predictions")}
+
+
+def execute(folder: Path, statement: str) -> list[Any]:
+    """What a statement finds in a journal; nothing where there is none, or a kill left it before it was begun."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return []
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
+            return connection.execute(statement).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        return []

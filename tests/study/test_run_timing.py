@@ -12,6 +12,7 @@ import onnx.parser
 import pytest
 
 from precbench.errors import ModelError
+from precbench.graph import Plan
 from precbench.study import run as run_module
 from precbench.study.definition import Study, load_study
 from precbench.study.run import Run
@@ -43,11 +44,11 @@ def test_what_was_measured_is_written_and_the_stage_is_not_finished(
 
     monkeypatch.setattr(run_module, "benchmark", benchmark)
     run = Run(study, tmp_path / "run")
-    run.folder.begin()
     onnx.save(onnx.parser.parse_model(MODEL), run.folder / "base.onnx")
+    monkeypatch.setattr(run, "variant_path", lambda _name: run.folder / "base.onnx")
     for number in (1, 2):  # the second measures anew
         with pytest.raises(KeyboardInterrupt if failure is None else ModelError):
-            run._time([])
+            run._time({"dp4": Plan(decimals={})})
         assert len(asked) == number
         assert json.loads((tmp_path / "run/timing.json").read_text())["complete"] is False
         assert (tmp_path / "run/timing.parquet").is_file()

@@ -1,6 +1,7 @@
 """The law: a sweep gives every variant's outputs as sessions of their own do, bit for bit."""
 
 import time
+import weakref
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from tests.sweep.conftest import (
 from precbench.errors import ModelError, TargetError, UsageError
 from precbench.graph import OnnxModel, Plan, list_initializers, load_model
 from precbench.runtime import SessionSettings
-from precbench.sweep import Batches, Limits, Meter, Variant, Way, passes, rounded_variant, run_plain, sweep
+from precbench.sweep import Batches, Limits, Meter, Variant, Way, passes, rounded_variant, run_plain, runners, sweep
 from precbench.sweep.base import Terms, open_base
 
 CUTTING_PAYS = passes.cutting_pays
@@ -333,8 +334,6 @@ def test_a_tensor_that_is_an_output_runs_whole() -> None:
 
 def test_what_is_not_proved_is_not_used(network: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Gemm computes other bits with a weight that is fed: the proof finds out, and a session of its own is made."""
-    from precbench.sweep import runners
-
     monkeypatch.setattr(runners, "_READ_ALIKE", runners._READ_ALIKE | {"Gemm", "MatMul"})
     model = parsed(
         "g (float[n, 300] x) => (float[n, 3] y) <float[300, 3] w = {" + "1," * 899 + "1}> { y = MatMul(x, w) }"
@@ -365,7 +364,9 @@ def test_a_graph_that_cannot_be_written_runs_whole(network: OnnxModel, monkeypat
 
 def test_few_images_run_whole(network: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("precbench.sweep.passes.cutting_pays", CUTTING_PAYS)
-    found = assert_law(network, [changed(network, name) for name in KERNELS])
+    started: list[list[str]] = []
+    found = assert_law(network, [changed(network, name) for name in KERNELS], started=started.append)
+    assert [sorted(names) for names in started] == [sorted(KERNELS)]
     assert {one.way for one in found.values()} == {Way.WHOLE}
     assert "few images" in (found["stem/kernel"].why or "")
 
@@ -381,6 +382,17 @@ def test_cutting_pays_where_it_spares_more_than_it_takes(
     )  # fmt: skip
     base = replace(open_base(network, terms), batch_s=batch_s, optimizing_s=0.06)
     assert CUTTING_PAYS(base, share) is pays
+
+
+@pytest.mark.parametrize(("rows", "proved"), [(5, [2, 1]), (4, [2]), (2, [2]), (1, [1])])
+def test_the_first_batch_and_an_incomplete_last_one_are_proofs(
+    network: OnnxModel, tmp_path: Path, rows: int, proved: list[int]
+) -> None:
+    terms = Terms(
+        batches=batches(network, rows=rows), settings=SETTINGS, limits=Limits(), workers=1, meter=Meter(),
+        folder=tmp_path, start_bytes=0,
+    )  # fmt: skip
+    assert [proof.batch.rows for proof in open_base(network, terms).proofs] == proved
 
 
 # --- what is not run ---
@@ -445,6 +457,54 @@ def all_layers(model: OnnxModel, *decimals: int) -> list[Variant]:
 )
 def test_limits_change_nothing_but_how_it_goes(network: OnnxModel, limits: Limits) -> None:
     assert_law(network, all_layers(network, 1, 2)[3:12], batches(network, rows=7), limits=limits)
+
+
+def test_a_family_that_takes_too_long_for_a_pass_goes_on_in_the_next(network: OnnxModel) -> None:
+    """A pass lasts ten times as long as the base at the least: so many variants of the stem, which reach it all."""
+    kernel = next(held for held in network.tensors() if held.value == "stem/kernel")
+    many = [
+        Variant(name=str(factor), values=lambda factor=factor: {kernel.position: network.values(kernel) * factor})
+        for factor in np.linspace(0.5, 1.5, 24, dtype=np.float32)
+    ]
+    passes_: list[int] = []
+    limits = Limits(pass_s=1e-9)
+    assert_law(network, many, limits=limits, started=lambda names: passes_.append(len(names)))
+    assert len(passes_) > 1
+    assert sum(passes_) == len(many)
+
+
+def test_what_was_captured_for_a_block_is_gone_before_the_next(
+    network: OnnxModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+
+    def capture(*what: Any) -> Any:
+        nonlocal most
+        most = max(most, sum(1 for each in alive if each() is not None))
+        found = runners.capture(*what)
+        alive.extend(weakref.ref(array) for array in found.values())
+        return found
+
+    monkeypatch.setattr(passes, "capture", capture)
+    assert_law(network, all_layers(network, 1)[2:], batches(network, rows=20), limits=Limits(activations_bytes=1))
+    assert len(alive) > 50
+    assert most == 0
+
+
+def test_after_a_failure_no_group_is_begun(network: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Counter[str]()
+
+    def fail(*_what: Any) -> int:
+        begun["groups"] += 1
+        time.sleep(0.1)
+        raise ModelError("it fails", "mend it")
+
+    monkeypatch.setattr(passes, "_run_group", fail)
+    variants = all_layers(network, 1)
+    with pytest.raises(ModelError, match="it fails"):
+        list(sweep(network, variants, batches(network), SETTINGS, workers=2))
+    assert begun["groups"] <= 4 < len(variants)  # each worker may begin another before the failure is seen
 
 
 def test_workers_change_no_bit(network: OnnxModel) -> None:

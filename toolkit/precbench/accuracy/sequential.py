@@ -77,7 +77,10 @@ class Gambler:
 class SequentialTest:
     """Whether a variant loses at most a margin against the reference, on the whole of a set of images.
 
-    The images come in random order, one drawn without regard to the predictions; one order may serve all variants.
+    The images come in random order, one drawn without regard to the predictions; one order may serve all variants. In
+    between, images may be chosen instead, by anything that is known of them before one looks what the variant does with
+    them. Nothing is bet on these: what they add to the loss is known afterwards, the rest still comes in random order,
+    and the bets on it stay fair. To choose those that are likely to flip leaves little to bet on.
     However often one asks, an answer is wrong with a chance of at most `alpha`: *holds* is said with no more than that
     chance where the loss on all images is above the margin, *does not hold* where it is not. (A variant is on one side
     of the margin only, so that alpha is the chance of a wrong answer altogether.) An answer is final. When the images
@@ -111,13 +114,14 @@ class SequentialTest:
         self._against_holding = Gambler(images=images, most=self._allowed)  # steps: reference less variant
         self.answer, self.seen, self.gained, self.lost = Answer.UNDECIDED, 0, 0, 0
 
-    def update(self, differences: NDArray[Any]) -> Answer:
+    def update(self, differences: NDArray[Any], *, chosen: bool = False) -> Answer:
         """Look at the next images, and return the answer so far; how they are cut into blocks changes nothing.
 
         Images after the one that brought the answer are not looked at.
 
         Args:
             differences: [n], the next images': 1 if the variant alone is right, -1 if the reference alone is, else 0.
+            chosen: whether they were chosen, all of them, in place of drawn.
 
         Raises:
             DataError: another value, or more images than there are.
@@ -130,15 +134,15 @@ class SequentialTest:
                 f"{len(steps)} images are given where {self._images - self.seen} are left",
                 "give each image of the set once",
             )
-        self._look(steps)
+        self._look(steps, bet=not chosen)
         return self.answer
 
-    def _look(self, steps: NDArray[np.int64]) -> None:
+    def _look(self, steps: NDArray[np.int64], *, bet: bool) -> None:
         sums = self.gained - self.lost + np.cumsum(steps)
         left = self._images - self.seen - 1 - np.arange(len(steps))
         surely_holds, surely_fails = sums - left >= -self._allowed, sums + left < -self._allowed
         uncertain = _first(surely_holds | surely_fails)
-        holds, fails = self._refuted(steps[:uncertain])
+        holds, fails = self._refuted(steps[:uncertain]) if bet else (uncertain, uncertain)
         last = min(holds, fails)
         if last < len(steps):
             is_held = holds < fails if last < uncertain else surely_holds[last]

@@ -2,13 +2,13 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from precbench.checkpoints.alexnet import build_alexnet
 from precbench.checkpoints.googlenet import build_googlenet
 from precbench.checkpoints.pretrained import load_pretrained
 from precbench.checkpoints.tensorflow_quietly import import_keras
-from precbench.errors import UsageError
+from precbench.errors import DataError, UsageError
 from precbench.nearest import nearest
 
 _OWN = {"AlexNet": build_alexnet, "GoogLeNet": build_googlenet}
@@ -20,7 +20,7 @@ def build(
     input_size: int,
     classes: int,
     alpha: float = 1.0,
-    weights: Path | None = None,
+    weights: Path | Literal["imagenet"] | None = None,
     dropout: float | None = None,
     bn_momentum: float | None = None,
     seed: int = 0,
@@ -39,7 +39,8 @@ def build(
         input_size: pixels a side of the RGB input; most need at least 32.
         classes: number of classes, at least 2.
         alpha: width multiplier, over 0; only the MobileNet families take another than 1.
-        weights: a file with the ImageNet weights of this network without its top; None: random weights throughout.
+        weights: a file with the ImageNet weights of this network without its top, or "imagenet" for Keras's own
+            download of them; None: random weights throughout.
         dropout: share of what the head sees that is dropped in training, 0 to less than 1; None: as the architecture
             has it.
         bn_momentum: of every batch normalisation, over 0 and under 1; None leaves the architecture's own.
@@ -48,6 +49,7 @@ def build(
     Raises:
         UsageError: an unknown name, or an argument that this architecture does not take.
         ModelError: the weights cannot be read, or are those of another network or alpha.
+        DataError: they cannot be downloaded.
         MissingDependencyError: Keras or TensorFlow is not installed.
     """
     _check(classes, alpha, dropout, bn_momentum, seed)
@@ -57,7 +59,7 @@ def build(
     if not options and alpha != 1.0:
         raise UsageError(f"{name} has no width multiplier; alpha is {alpha}", "leave alpha at 1.0")
     if name in _OWN and weights is not None:
-        raise UsageError(f"{name} takes no ImageNet weights; they are {weights}", "leave the weights out")
+        raise UsageError(f"{name} takes no ImageNet weights; they are {weights}", "begin with random weights")
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     if name in _OWN:
@@ -65,8 +67,9 @@ def build(
     elif weights is None and dropout is None:
         model = _made(make, name, input_size, options, classes=classes)
     else:
-        network = _made(make, name, input_size, options, include_top=False, pooling="avg")
-        if weights is not None:
+        downloads = weights == "imagenet"
+        network = _made(make, name, input_size, options, include_top=False, pooling="avg", downloads=downloads)
+        if isinstance(weights, Path):
             load_pretrained(network, weights, description=_described(name, options))
         model = _with_head(keras, network, classes, dropout)
     if bn_momentum is not None:
@@ -89,14 +92,24 @@ def set_bn_momentum(model: Any, momentum: float) -> int:
     return count
 
 
-def _made(make: Any, name: str, input_size: int, options: dict[str, Any], **top: Any) -> Any:
+def _made(
+    make: Any, name: str, input_size: int, options: dict[str, Any], *, downloads: bool = False, **top: Any
+) -> Any:
+    weights = "imagenet" if downloads else None
     try:
-        return make(input_shape=(input_size, input_size, 3), weights=None, **top, **options)
+        return make(input_shape=(input_size, input_size, 3), weights=weights, **top, **options)
     except ValueError as error:
         raise UsageError(
             f"{name} cannot be built for {input_size} x {input_size} pixels and alpha {options.get('alpha', 1.0)}: "
             f"{error}",
             "choose a larger input size, or another architecture",
+        ) from error
+    except Exception as error:  # whatever a network raises
+        if not downloads:
+            raise
+        raise DataError(
+            f"the ImageNet weights of {_described(name, options)} cannot be downloaded: {' '.join(str(error).split())}",
+            "name a file that has them with --weights",
         ) from error
 
 

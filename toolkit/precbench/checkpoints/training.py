@@ -209,6 +209,11 @@ def _validate(worker: Any, preprocessing: Preprocessing, part: Dataset) -> tuple
     starts = range(0, len(part), _VALIDATION_BATCH)
     inputs = (preprocessing.apply(part.images[start : start + _VALIDATION_BATCH]) for start in starts)
     probabilities = np.concatenate([worker.predict_on_batch(each) for each in inputs]).astype(np.float64)
+    if not np.isfinite(probabilities).all():
+        raise ModelError(
+            "the network's probabilities on the validation images are not finite",
+            "lower the learning rate, or check the images and their preprocessing",
+        )
     right = probabilities[np.arange(len(labels)), labels]
     loss = -np.log(np.maximum(right, 1e-7)).mean()  # Keras clips there too
     return float(loss), float((probabilities.argmax(axis=1) == labels).mean())

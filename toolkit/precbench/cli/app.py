@@ -10,7 +10,7 @@ import typer
 import precbench
 from precbench.errors import PrecbenchError, printable
 
-COMMANDS = ("run", "export", "round", "evaluate", "bench", "compare", "inspect")
+COMMANDS = ("run", "status", "results", "train", "export", "round", "evaluate", "screen", "bench", "compare", "inspect")
 """One module each, in the order of the work."""
 
 _INTERRUPTED = 130

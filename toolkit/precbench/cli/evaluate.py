@@ -8,7 +8,9 @@ import typer
 from precbench.cli.app import app
 from precbench.cli.output import (
     Batch,
+    DataDir,
     Json,
+    OnBadImage,
     OptimizationLevel,
     Provider,
     ProviderOption,
@@ -30,13 +32,15 @@ def evaluate(
         str | None,
         typer.Option(
             "--data",
-            help="digits, a study (its test split), or an .npz: uint8 `images` with `labels`, or an array per input. "
-            "Seeded inputs where not given.",
+            help="digits, cifar10, a study (its test split), folder:PATH (one folder per class), or an .npz: uint8 "
+            "`images` with `labels`, or an array per input. Seeded inputs where not given.",
         ),
     ] = None,
     reference: Annotated[
         Path | None, typer.Option("--reference", help="The full-precision model: adds paired flips, and fidelity.")
     ] = None,
+    data_dir: DataDir = None,
+    on_bad_image: OnBadImage = None,
     split: Annotated[
         str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
     ] = "test",
@@ -67,7 +71,17 @@ def evaluate(
     session = open_model(model, settings)
     bars = progress()
     say_provider(session.record(), bars)
-    loaded = load_data(data, session, split=split, seed=seed, batch=batch, shapes=parse_shapes(shape))
+    loaded = load_data(
+        data,
+        session,
+        split=split,
+        seed=seed,
+        batch=batch,
+        shapes=parse_shapes(shape),
+        directory=data_dir,
+        on_bad_image=on_bad_image,
+        progress=bars,
+    )
     evaluation = evaluate_model(
         session,
         loaded,

@@ -66,9 +66,9 @@ def export(
 
     bars = progress()
     if model is None:
-        run = default_run(bars)
-        record = run.export_record()
-        bars.note(f"using {run.folder / 'checkpoint'}")
+        with default_run(bars) as run:
+            record = run.export_record()
+            bars.note(f"using {run.folder / 'checkpoint'}")
     else:
         names = tuple(name.strip() for name in class_names.split(",")) if class_names else ()
         record = export_file(

@@ -26,6 +26,31 @@ Provider = Annotated[str, typer.Option("--ep", help="Execution provider: cpu, cu
 ProviderOption = Annotated[
     list[str] | None, typer.Option("--ep-option", metavar="KEY=VALUE", help="An option of the provider; repeatable.")
 ]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Where cifar10 lies: its folder cifar-10-batches-py, one around it, or the .tar.gz."
+    ),
+]
+OnBadImage = Annotated[
+    str | None,
+    typer.Option(
+        "--on-bad-image",
+        metavar="stop|skip",
+        help="At an image of a folder that cannot be read; stop, if neither this nor a study says so.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="ImageNet weights of the network without its top (Keras H5); else downloaded."),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        help="A trained network to begin with: a folder with architecture.json and weights.h5, or .keras.",
+    ),
+]
 OptimizationLevel = Annotated[
     str, typer.Option("--opt-level", help="Graph optimizations: disable, basic, extended, all.")
 ]
@@ -65,7 +90,8 @@ def default_run(bars: "Progress") -> "Run":
 
 def default_base(bars: "Progress") -> Path:
     """Return the default study's base model, made where it is missing, and say so."""
-    base = default_run(bars).ensure_base()
+    with default_run(bars) as run:
+        base = run.ensure_base()
     bars.note(f"using {base}")
     return base
 

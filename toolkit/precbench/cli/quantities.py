@@ -1,15 +1,17 @@
-"""Quantities as users type them: a duration, a percentage, a list of batch sizes. Types of options."""
+"""Quantities as users type them: a duration, a percentage, lists of batch sizes and of decimals. Types of options."""
 
 import math
 import re
 from decimal import Decimal
 
 from precbench.errors import UsageError
+from precbench.grids import check_decimals
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _DURATION = re.compile(rf"\s*({_NUMBER})\s*(ms|s|m|h|)\s*", re.ASCII)
 _PERCENT = re.compile(rf"\s*({_NUMBER})\s*(%?)\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[0-9]{1,9}\s*", re.ASCII)
 _BATCH = re.compile(r"\s*0*([1-9][0-9]{0,8})\s*", re.ASCII)
 
 
@@ -72,6 +74,22 @@ def parse_batches(text: str) -> tuple[int, ...]:
     if twice is not None:
         raise UsageError(f"{text!r} has the batch size {twice} more than once", "give each size once")
     return sizes
+
+
+def parse_decimals(text: str) -> tuple[int, ...]:
+    """Read `4` or `1,3,5`; return the numbers of decimals in the order given, each 0..12 and given once.
+
+    Raises:
+        UsageError: not written so, out of range, or a number is given twice.
+    """
+    parts = text.split(",")
+    if not all(_WHOLE.fullmatch(part) for part in parts):
+        raise UsageError(f"{text!r} is no list of decimals", "write whole numbers with commas between, such as 2,3,4")
+    numbers = tuple(check_decimals(int(part)) for part in parts)
+    twice = next((number for number in numbers if numbers.count(number) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{text!r} has {twice} decimals more than once", "give each once")
+    return numbers
 
 
 def _with_sign(number: str) -> str:

@@ -110,7 +110,7 @@ def _round(
         return round_file(
             source, output, selectors, decimals=decimals, architecture=architecture, force=force, progress=bars
         ).to_json()
-    run = default_run(bars)
-    bars.note(f"using {run.ensure_base()}")
-    name, _ = run.ensure_variant(selectors, decimals=decimals)
-    return run.variant_record(name)
+    with default_run(bars) as run:
+        bars.note(f"using {run.ensure_base()}")
+        name, _ = run.ensure_variant(selectors, decimals=decimals)
+        return run.variant_record(name)

@@ -46,12 +46,12 @@ def load_splits(
         seed: draws the parts; 0 to 2^32 - 1.
         fractions: of train, validation and test, together 1; of a source with a test part of its own two, of train
             and validation. None: 0.6, 0.2, 0.2, or 0.8, 0.2.
-        directory: where cifar10 lies: its folder, the folder around it, or its archive; others take no notice of it.
+        directory: where cifar10 lies: its folder, the folder around it, or its archive; None for all others.
         on_bad_image: "stop" at an image in a folder that cannot be read, or "skip" it.
         note: called with each line about what differs from the published data, and what a folder held beside images.
 
     Raises:
-        DataError: the source is unknown or cannot be read, or cannot be split so.
+        DataError: the source is unknown or cannot be read, or cannot be split so, or lies in no directory.
         MissingDependencyError: scikit-learn, or Pillow for a folder, is not installed.
     """
     fractions = _checked_fractions(source, seed, fractions)
@@ -137,6 +137,11 @@ def source_digest(spec: str, *, directory: Path | None = None) -> str | None:
 def _load_all(
     spec: str, size: int, directory: Path | None, on_bad_image: str, note: Callable[[str], None]
 ) -> Dataset | TrainAndTest:
+    if directory is not None and spec != "cifar10":
+        raise DataError(
+            f"{spec} is not read from a data directory, and {directory} was given",
+            "leave out --data-dir: it says where cifar10 lies; of other images write folder:PATH or npz:PATH",
+        )
     folder, path = _folder_path(spec), _archive_path(spec)
     if folder is not None:
         return read_folder(folder, size=size, on_bad_image=on_bad_image, note=note)

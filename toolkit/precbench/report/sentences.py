@@ -32,9 +32,24 @@ def about_accuracy(evaluation: Mapping[str, Any]) -> list[str]:
         said.append(
             f"Against the reference ({reference}): {flips['gained']} gained, {flips['lost']} lost, "
             f"{flips['changed']} changed class; difference {flips['difference_points']:+.2f} points "
-            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}."
+            f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}], exact McNemar p = {flips['p_value']:.3g}. "
+            f"So many images show a loss to be below {evaluation['smallest_margin_points']:.2g} points at best."
         )
     return said
+
+
+def about_screening(record: Mapping[str, Any]) -> list[str]:
+    """Say what the answers mean, and what they took."""
+    layers, images, took = record["layers"], record["images"], record["evaluations"]
+    plain = images * len(layers)
+    fewer = f" ({plain / took:.1f} times fewer)" if 0 < took < plain else ""
+    return [
+        f"Holds: rounded alone, the layer loses at most {record['margin_points']:g} points on the {images:,} images of "
+        f"{record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance of at "
+        f"most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them together "
+        f"and evaluate.",
+        f"{took:,} image evaluations in place of {plain:,}{fewer}.",
+    ]
 
 
 def about_fidelity(outputs: Mapping[str, Mapping[str, Any]]) -> list[str]:

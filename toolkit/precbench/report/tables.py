@@ -135,6 +135,21 @@ def _largest_confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -
     return table
 
 
+def screening_table(layers: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per layer, one column per number of decimals: whether it holds, and how many images that took."""
+    decimals = sorted({one["decimals"] for one in layers})
+    found = {(one["layer"], one["decimals"]): one for one in layers}
+    table = plain_table("layer", *(f"{number} decimals" for number in decimals))
+    for layer in dict.fromkeys(one["layer"] for one in layers):
+        add_row(table, layer, *(_screened(found[layer, number]) for number in decimals))
+    return table
+
+
+def _screened(one: Mapping[str, Any]) -> str:
+    word = {"holds": "holds", "does not hold": "does not"}[one["answer"]]
+    return f"{word} {count(one['seen'])}"
+
+
 def fidelity_table(outputs: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row per output: how close it is to the reference's."""
     table = plain_table("output", "elements", "SQNR dB", "largest error", "cosine", "top-1 agreement")

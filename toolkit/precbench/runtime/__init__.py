@@ -5,7 +5,7 @@ Importing this imports neither onnxruntime nor psutil; opening a session and rea
 
 from precbench.runtime.binding import BoundRun
 from precbench.runtime.clocks import CLOCKS, TimedClock, timed_clock
-from precbench.runtime.environment import environment
+from precbench.runtime.environment import environment, usable_cores
 from precbench.runtime.inputs import fit_inputs, fixed_batch, input_recipe, load_inputs, read_arrays, seeded_inputs
 from precbench.runtime.load import CpuUse, Load, cpu_times_now, own_cpu_s, used_by_others
 from precbench.runtime.prediction import predict, predict_batches
@@ -45,5 +45,6 @@ __all__ = [
     "read_arrays",
     "seeded_inputs",
     "timed_clock",
+    "usable_cores",
     "used_by_others",
 ]

@@ -97,6 +97,13 @@ def physical_cores() -> int | None:
     return int(count) if count else None
 
 
+def usable_cores() -> int:
+    """Return how many calculations at a time are worth while here: cores that this process may use, at least 1."""
+    affinity = _affinity()
+    known = (physical_cores(), os.cpu_count(), len(affinity) if affinity is not None else None, cpu_limit())
+    return max(1, int(min((count for count in known if count is not None), default=1)))
+
+
 def cpu_frequency_mhz() -> float | None:
     """Return the present clock of the CPU in MHz, the mean over its cores; None where it is not shown."""
     import psutil

@@ -1,7 +1,7 @@
 """Evaluate a model: accuracy and confusion where there are labels, fidelity to a reference where there are none."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from precbench.accuracy import (
     fidelity,
     flips,
     per_class,
+    smallest_margin_points,
     top_classes,
 )
-from precbench.datasets import Dataset, Preprocessing, Splits, load_dataset, load_splits
-from precbench.errors import DataError, UsageError
+from precbench.datasets import DEFAULT_SIZE, Dataset, Preprocessing, load_dataset
+from precbench.errors import DataError
 from precbench.graph import ModelMetadata, load_model, read_metadata
 from precbench.progress import SILENT, Progress
 from precbench.runtime import (
@@ -37,6 +38,7 @@ from precbench.runtime import (
     seeded_inputs,
 )
 from precbench.study.definition import Study, load_study, shipped_studies
+from precbench.study.material import Material, Places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Evaluation:
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "reference_accuracy": self.reference_accuracy and self.reference_accuracy.to_json(),
             "flips": self.flips and self.flips.to_json(),
+            "smallest_margin_points": None if self.flips is None else smallest_margin_points(self.samples),
             "fidelity": None if self.fidelity is None else {k: v.to_json() for k, v in self.fidelity.items()},
         }
 
@@ -107,20 +110,20 @@ def evaluate(
         DataError: the data does not fit the model, labels lie outside its classes, or there is neither a label nor a
             reference to compare with.
     """
-    is_classifier = _is_classifier(session)
-    if reference is None and (data.labels is None or not is_classifier):
+    classifies = is_classifier(session)
+    if reference is None and (data.labels is None or not classifies):
         why = "the data has no labels" if data.labels is None else "the model is no classifier"
         raise DataError(
             f"there is nothing to compare {session.model} with: {why}", "give the full-precision model with --reference"
         )
-    data = _with_class_names(data, session.model)
+    data = with_class_names(data, session.model)
     outputs = run_model(session, data, preprocessing=preprocessing, batch=batch, progress=progress)
     expected = None
     if reference is not None:
         expected = run_model(reference, data, preprocessing=preprocessing, batch=batch, progress=progress)
         _check_same_outputs(session, reference)
     labels, description = data.labels, dict(data.description)
-    if labels is not None and not is_classifier:
+    if labels is not None and not classifies:
         labels, description["labels"] = None, "not used: the model is no classifier"
     return compare(outputs, expected, labels=labels, data=description, class_names=data.class_names)
 
@@ -175,10 +178,30 @@ def run_model(
     if data.images is None:
         return predict(session, data.inputs or {}, batch=batch, progress=progress)
     preprocess = preprocessing or model_preprocessing(session)
-    images, spec, rows = data.images, _image_input(session), fixed_batch(session.inputs) or batch
-    starts = range(0, len(images), rows)
-    batches = ({spec.name: _arrange(preprocess.apply(images[start : start + rows]), spec)} for start in starts)
+    images, rows = data.images, fixed_batch(session.inputs) or batch
+    batches = (
+        image_feeds(session.model, session.inputs, preprocess, images[start : start + rows])
+        for start in range(0, len(images), rows)
+    )
     return predict_batches(session, batches, rows=len(images), progress=progress)
+
+
+def image_feeds(
+    model: Path, inputs: Sequence[TensorSpec], preprocessing: Preprocessing, images: NDArray[np.uint8]
+) -> dict[str, NDArray[Any]]:
+    """Return the feeds of a model for some images: preprocessed, in the order of axes that its input has.
+
+    Args:
+        model: for messages.
+        inputs: of the model.
+        preprocessing: from the images to its input.
+        images: uint8 [n, height, width, 3].
+
+    Raises:
+        DataError: the model does not take one batch of images.
+    """
+    spec = _image_input(model, inputs)
+    return {spec.name: _arrange(preprocessing.apply(images), spec)}
 
 
 def load_data(
@@ -189,10 +212,15 @@ def load_data(
     seed: int = 0,
     batch: int = 32,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    directory: Path | None = None,
+    on_bad_image: str | None = None,
+    progress: Progress = SILENT,
 ) -> EvaluationData:
     """Find what `--data` means for a model.
 
-    A study's name or file means the split that the study keeps for it; `digits` that of the shipped digits study; an
+    A study's name or file means the split that the study keeps for it; `digits` and `cifar10` that of the shipped
+    studies (`directory` is where cifar10 lies); `folder:PATH` is a folder of images, read at the size that the model
+    takes, where `on_bad_image` says whether one that cannot be read stops it; an
     .npz with `images` is a labelled set, another .npz holds one array per model input, and labels as `labels`. None
     means inputs drawn from the seed that fit what the model declares.
 
@@ -205,30 +233,22 @@ def load_data(
         return EvaluationData(description=recipe, inputs=inputs)
     study = _study_for(spec)
     if study is not None:
-        dataset = study_split(study, split)
+        if on_bad_image is not None:
+            study = replace(study, data=replace(study.data, on_bad_image=on_bad_image))
+        dataset = Material(study, Places(data=directory), progress).split(split)
         return _from_dataset(dataset, {"source": study.data.source, "split": split, "seed": study.data.seed})
     path = Path(spec.removeprefix("npz:"))
     if path.suffix == ".npz" and path.is_file() and not _has_images(path, session):
         return _from_arrays(path, session)
-    return _from_dataset(load_dataset(spec, split=split), {"source": spec})
-
-
-def load_study_splits(study: Study) -> Splits:
-    """Return a study's three parts."""
-    data, (train, validation, test) = study.data, study.data.fractions
-    return load_splits(data.source, size=data.size, seed=data.seed, fractions=(train, validation, test))
-
-
-def study_split(study: Study, split: str) -> Dataset:
-    """Return a study's train, validation or test images.
-
-    Raises:
-        UsageError: another split is asked for.
-    """
-    parts = dict(load_study_splits(study))
-    if split not in parts:
-        raise UsageError(f"there is no split {split!r}", f"choose one of {', '.join(parts)}")
-    return parts[split]
+    dataset = load_dataset(
+        spec,
+        split=split,
+        size=max(_image_size(session) or (DEFAULT_SIZE,)),
+        directory=directory,
+        on_bad_image=on_bad_image or "stop",
+        note=progress.note,
+    )
+    return _from_dataset(dataset, {"source": spec})
 
 
 def model_preprocessing(session: Session) -> Preprocessing:
@@ -252,12 +272,23 @@ def preprocessing_for(session: Session, mode: str, data: EvaluationData) -> Prep
     Raises:
         DataError: the mode is unknown, or the model takes no images.
     """
-    shape = _image_input(session).shape
-    height, width = (shape[2], shape[3]) if _is_nchw(shape) else (shape[1], shape[2])
     own = (1, 1) if data.images is None else data.images.shape[1:3]
-    return Preprocessing.for_mode(
-        mode, (height if isinstance(height, int) else own[0], width if isinstance(width, int) else own[1])
-    )
+    height, width = _declared_size(_image_input(session.model, session.inputs).shape)
+    return Preprocessing.for_mode(mode, (height or own[0], width or own[1]))
+
+
+def _image_size(session: Session) -> tuple[int, ...]:
+    """Sides in pixels of the images that a model takes, as far as it says."""
+    metadata = _metadata(session.model)
+    if metadata is not None and metadata.preprocessing is not None:
+        return Preprocessing.from_json(metadata.preprocessing).size
+    declared = _declared_size(_image_input(session.model, session.inputs).shape)
+    return tuple(side for side in declared if side is not None)
+
+
+def _declared_size(shape: tuple[int | str | None, ...]) -> tuple[int | None, int | None]:
+    height, width = (shape[2], shape[3]) if _is_nchw(shape) else (shape[1], shape[2])
+    return height if isinstance(height, int) else None, width if isinstance(width, int) else None
 
 
 def _study_for(spec: str) -> Study | None:
@@ -292,11 +323,11 @@ def _from_arrays(path: Path, session: Session) -> EvaluationData:
     return EvaluationData(
         description={"source": str(path)},
         inputs=fit_inputs(arrays, session.inputs, source=path, any_batch=True),
-        labels=None if labels is None or not _is_classifier(session) else check_classes(labels),
+        labels=None if labels is None or not is_classifier(session) else check_classes(labels),
     )
 
 
-def _with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
+def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
     """Give the labels the model's numbering: by class name where both the data and the model name their classes.
 
     Raises:
@@ -323,22 +354,22 @@ def _metadata(model: Path) -> ModelMetadata | None:
     return read_metadata(load_model(model).proto)
 
 
-def _is_classifier(session: Session) -> bool:
-    """One output of scores, one row an image."""
+def is_classifier(session: Session) -> bool:
+    """Whether a model has one output of scores, one row an image."""
     if len(session.outputs) != 1:
         return False
     output = session.outputs[0]
     return len(output.shape) == 2 and np.issubdtype(output.dtype, np.floating) and output.shape[1] != 1
 
 
-def _image_input(session: Session) -> TensorSpec:
-    if len(session.inputs) != 1 or len(session.inputs[0].shape) != 4:
+def _image_input(model: Path, inputs: Sequence[TensorSpec]) -> TensorSpec:
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise DataError(
-            f"{session.model} does not take one batch of images: its inputs are "
-            f"{', '.join(f'{spec.name} {list(spec.shape)}' for spec in session.inputs)}",
+            f"{model} does not take one batch of images: its inputs are "
+            f"{', '.join(f'{spec.name} {list(spec.shape)}' for spec in inputs)}",
             "feed arrays under the model's input names in an .npz file",
         )
-    return session.inputs[0]
+    return inputs[0]
 
 
 def _is_nchw(shape: tuple[int | str | None, ...]) -> bool:

@@ -1,25 +1,26 @@
-"""Run a study: train, export, round, evaluate, time. Each step is found again by digest when it was done before."""
+"""Run a study: train, export, round, evaluate, time. What was done before is found again by digest."""
 
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import zstandard
-from numpy.typing import NDArray
 
 import precbench
+from precbench.accuracy import check_classes
+from precbench.accuracy.noninferiority import smallest_margin_points
 from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
 from precbench.bench.samples_file import write_samples
-from precbench.bench.sessions import open_model
-from precbench.datasets import Dataset, Preprocessing, source_digest
-from precbench.errors import UsageError
-from precbench.files import check_output, file_digest, value_digest, write_atomically, write_json
+from precbench.datasets import Dataset
+from precbench.errors import NoTimeError, UsageError
+from precbench.files import check_output, file_digest, value_digest, write_json
 from precbench.graph import (
     OnnxModel,
     Plan,
@@ -29,77 +30,114 @@ from precbench.graph import (
     select,
     take_census,
 )
+from precbench.graph.targets import default_targets
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings, environment
+from precbench.runtime.providers import check_listed
 from precbench.study.definition import Study
-from precbench.study.evaluation import (
-    EvaluationData,
-    compare,
-    load_study_splits,
-    run_model,
-    study_split,
-)
+from precbench.study.experiments import Point, points_of
+from precbench.study.journal import PointState, Stage, State
+from precbench.study.material import TRAINING_STATE, Material, Places
+from precbench.study.points import BASE, EvaluationSet, evaluate_points, labels_key, point_key
+from precbench.study.results import Row, base_json, rows_of, winner
 from precbench.study.rounding import RoundedFile, round_onnx
-from precbench.study.run_folder import RunFolder, Stage
+from precbench.study.run_folder import RESULTS, RunFolder
 
 if TYPE_CHECKING:
-    from precbench.checkpoints.training import CheckpointFiles
+    from precbench.checkpoints.saving import CheckpointFiles
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ZSTD_LEVEL = 10
 BASE_MODEL = "base.onnx"
-RESULTS = "results.json"
 _VARIANT_STAGE = "variant:"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,-]{0,99}")
 
 
 class Run:
-    """A study in its run folder. Each `ensure_…` makes what is missing, and what that needs, and says what it found."""
+    """A study in its run folder, which no other process works in until it is closed.
 
-    def __init__(self, study: Study, folder: Path, *, fresh: bool = False, progress: Progress = SILENT) -> None:
+    Each `ensure_…` makes what is missing, and what that needs, and says what it found.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        *,
+        places: Places | None = None,
+        fresh: bool = False,
+        progress: Progress = SILENT,
+    ) -> None:
         """Open the run folder, or begin it; `fresh` starts over.
+
+        Args:
+            study: what to do.
+            folder: where.
+            places: of what lies elsewhere on this machine.
+            fresh: forget what was done.
+            progress: told of everything.
 
         Raises:
             PrecbenchError: the folder cannot be used, or the study asks for what there is not.
         """
         self.study = study
-        self._preprocessing()
-        self._session_settings()
+        self.material = Material(study, places or Places(), progress)
+        if self._session_settings().provider in ("cuda", "tensorrt"):
+            check_listed(study.timing.provider)
         check_output(folder / RESULTS, force=True)
+        given = self.material.places.checkpoint
+        if fresh and given is not None and given.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"the checkpoint {given} lies in the run folder that --fresh empties", "copy it elsewhere first"
+            )
         self.folder = RunFolder(folder, study=study.to_json(), fresh=fresh)
+        if fresh:
+            (folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
         self.progress = progress
         self._found: dict[str, None] = {}
         self._made: set[str] = set()
 
+    def __enter__(self) -> Self:
+        """Return the run itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Let another process work in the folder."""
+        self.close()
+
+    def close(self) -> None:
+        """Let another process work in the folder."""
+        self.folder.close()
+
     def ensure_checkpoint(self) -> Stage:
-        """Train the study's network, unless that was done with the same data, architecture and training."""
-        sections = (self.study.data, self.study.architecture, self.study.training)
-        key = value_digest([*(asdict(section) for section in sections), self._source_digest()])
+        """Train the study's network, unless that was done with the same data, architecture and training.
+
+        A checkpoint or weights that the run began with need not be given again.
+        """
+        begun = self.folder.stages().get("checkpoint")
+        facts = {} if begun is None else begun.facts
+        key = value_digest(self.material.training_key(facts))
         found = self._find("checkpoint", key)
-        return found if found is not None else self._train(key)
+        return found if found is not None else self._train(key, facts)
 
     def ensure_base(self) -> Path:
         """Export the checkpoint to `base.onnx`, checked against Keras on the study's validation images."""
         checkpoint = self.ensure_checkpoint()
         groups = {name: list(patterns) for name, patterns in self.study.groups.items()}
-        preprocessing = self.study.architecture.preprocessing
-        key = value_digest([_pair(checkpoint), groups, preprocessing, self._source_digest(), precbench.__version__])
+        preprocessing = self.material.preprocessing.to_json()
+        key = value_digest([_pair(checkpoint), groups, preprocessing, self.material.digest(), precbench.__version__])
         if self._find("base", key) is None:
             self._export(key, checkpoint)
         return self.folder / BASE_MODEL
 
     def ensure_variant(self, selectors: Sequence[Selector] = (), *, decimals: int | None = None) -> tuple[str, Stage]:
         """Round the base model; returns the variant's name, with the stage whose facts say what was rounded."""
-        base = self.ensure_base()
-        model = load_model(base)
+        model = load_model(self.ensure_base())
         initializers = list_initializers(model)
         plan = select(initializers, selectors, decimals=decimals)
         is_uniform = decimals is not None and plan == select(initializers, decimals=decimals)
-        name = f"dp{decimals}" if is_uniform else f"plan-{value_digest(plan.to_json())[7:15]}"
-        key = value_digest([file_digest(base), plan.to_json(), precbench.__version__])
-        found = self._find(_VARIANT_STAGE + name, key)
-        return name, found if found is not None else self._round(
-            name, key, model, plan, decimals if is_uniform else None
-        )
+        name = f"dp{decimals}" if is_uniform else _plan_name(plan)
+        return name, self._ensure_file(name, model, plan, decimals if is_uniform else None)
 
     def variants(self) -> dict[str, Stage]:
         """Return the variants of the present base model that are done, by name."""
@@ -145,13 +183,21 @@ class Run:
             PrecbenchError: a step cannot be done; what was finished before it stays.
         """
         base = self.ensure_base()
-        names = [self.ensure_variant(decimals=n)[0] for n in self.study.experiment.decimals]
-        evaluations = self._evaluate(["base", *names])
-        timing = self._time(names)
-        facts = [dict(evaluation) for evaluation in evaluations.values()]
-        key = value_digest([self.study.to_json(), names, facts, timing, precbench.__version__])
+        model = load_model(base)
+        initializers = list_initializers(model)
+        experiments = {one.name: points_of(one, initializers) for one in self.study.experiment}
+        test = self._evaluate(base, model, [point for points in experiments.values() for point in points])
+        rows = self._rows(experiments, test)
+        targets = default_targets(initializers)
+        elements = {i.name: i.elements for i in initializers if i.name in targets}
+        winners = {name: winner(found, elements) for name, found in rows.items()}
+        files = self._files(model, rows, winners)
+        timing = self._time(files)
+        key = value_digest(
+            [self.study.to_json(), test.key, sorted(self.folder.journal.known_predictions()), timing, _versions()]
+        )
         if self._find("results", key) is None:
-            write_json(self.folder / RESULTS, self._results(base, names, evaluations, timing))
+            write_json(self.folder / RESULTS, self._results(base, rows, winners, files=files, timing=timing, test=test))
             self._finish("results", key, [RESULTS])
         self._say_what_was_found()
         results: dict[str, Any] = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
@@ -171,39 +217,13 @@ class Run:
             self._found[stage.removeprefix(_VARIANT_STAGE)] = None
         return found
 
-    def _train(self, key: str) -> Stage:
-        from precbench.checkpoints.architectures import build
-        from precbench.checkpoints.training import Training, save_checkpoint, train
-
-        architecture, splits = self.study.architecture, load_study_splits(self.study)
-        self._check_timing_batch(splits.validation)
-        self.folder.begin()
-        training = Training(**asdict(self.study.training))
-        self.progress.note(
-            f"training {architecture.name} on {self.study.data.source}, {training.epochs} epochs; "
-            f"first TensorFlow builds its graph"
-        )
-        model = build(
-            architecture.name,
-            input_size=architecture.input_size,
-            classes=len(splits.train.class_names),
-            alpha=architecture.alpha,
-            bn_momentum=training.bn_momentum,
-            seed=training.seed,
-        )
-        trained = train(model, splits, self._preprocessing(), training, progress=self.progress)
-        files = save_checkpoint(trained.model, self.folder / "checkpoint", trained.history)
-        facts = {
-            "images": {name: len(part) for name, part in splits},
-            "kept_epoch": trained.kept_epoch,
-            "history": [asdict(epoch) for epoch in trained.history],
-            "versions": _versions(),
-        }
-        return self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
-
-    def _source_digest(self) -> str | None:
-        """The bytes of data that can change; the embedded digits cannot."""
-        return source_digest(self.study.data.source)
+    def _train(self, key: str, begun: Mapping[str, Any]) -> Stage:
+        self._check_timing_batch(self.material.split("validation"))
+        self.folder.forget("base", "timing", "results")
+        files, facts = self.material.make_checkpoint(self.folder / "checkpoint", begun)
+        done = self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
+        (self.folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
+        return done
 
     def _session_settings(self) -> SessionSettings:
         timing = self.study.timing
@@ -216,22 +236,19 @@ class Run:
                 f"[timing] batch_size is {batch}, the validation split has {len(validation)} images", "give fewer"
             )
 
-    def _preprocessing(self) -> Preprocessing:
-        architecture = self.study.architecture
-        return Preprocessing.for_mode(architecture.preprocessing, architecture.input_size)
-
     def _export(self, key: str, checkpoint: Stage) -> Stage:
         from precbench.checkpoints.export import export_to_file
         from precbench.checkpoints.loading import load_model as load_keras
 
+        self.folder.forget("timing", "results")
         self.progress.note(f"exporting {self.folder / 'checkpoint'} to {self.folder / BASE_MODEL}")
         with self.progress.track("exporting", 2) as advance:
             model = load_keras(
                 self.folder / "checkpoint" / "architecture.json", self.folder / "checkpoint" / "weights.h5"
             )
             advance(1)
-            validation = study_split(self.study, "validation")
-            preprocessing = self._preprocessing()
+            validation = self.material.split("validation")
+            preprocessing = self.material.preprocessing
             check = export_to_file(
                 model,
                 self.folder / BASE_MODEL,
@@ -239,10 +256,15 @@ class Run:
                 preprocessing=preprocessing.to_json(),
                 class_names=validation.class_names,
                 groups=self.study.groups,
-                check_inputs=preprocessing.apply(validation.images),
+                check_inputs=preprocessing.apply(validation.images[:_CHECKED_IMAGES]),
             )
             advance(1)
         return self._finish("base", key, [BASE_MODEL], {"check": asdict(check)})
+
+    def _ensure_file(self, name: str, model: OnnxModel, plan: Plan, decimals: int | None) -> Stage:
+        key = value_digest([file_digest(self.folder / BASE_MODEL), plan.to_json(), precbench.__version__])
+        found = self._find(_VARIANT_STAGE + name, key)
+        return found if found is not None else self._round(name, key, model, plan, decimals)
 
     def _round(self, name: str, key: str, model: OnnxModel, plan: Plan, decimals: int | None) -> Stage:
         base, path = self.folder / BASE_MODEL, self.variant_path(name)
@@ -251,7 +273,7 @@ class Run:
         record = RoundedFile(
             model=base, model_digest=digest, output=path, plan=plan, outcomes=done.outcomes, notes=done.notes
         ).to_json()
-        write_json(path.with_suffix(".json"), {"schema_version": SCHEMA_VERSION, **record})
+        write_json(path.with_suffix(".json"), {"schema_version": 1, **record})
         facts = {
             "decimals": decimals,
             "base": record["model_digest"],
@@ -260,71 +282,94 @@ class Run:
         }
         return self._finish(_VARIANT_STAGE + name, key, [f"variants/{name}.onnx", f"variants/{name}.json"], facts)
 
-    def _model_path(self, name: str) -> Path:
-        return self.folder / BASE_MODEL if name == "base" else self.variant_path(name)
+    def _evaluate(self, base: Path, model: OnnxModel, points: Sequence[Point]) -> EvaluationSet:
+        """Predict the test images with full precision and at every point; what is in the journal is not done again."""
+        test = EvaluationSet.of(self.material.split("test"), self.study.data, base)
+        before = self.folder.stages().get("predictions")
+        if before is not None and before.key != test.key:
+            self.folder.forget("results")
+        evaluate_points(base, model, points, test, self.folder.journal, progress=self.progress)
+        keys = {"base": point_key(test, BASE), "labels": labels_key(test)}
+        self._finish("predictions", test.key, [], keys)  # so that the journal can be read without the images
+        return test
 
-    def _evaluate(self, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """Evaluate on the test split, each model once; the predictions are kept."""
-        test = study_split(self.study, "test")
-        data_key = value_digest([asdict(self.study.data), _digest(test.images), _digest(test.labels)])
-        data = EvaluationData(
-            description={
-                "source": self.study.data.source,
-                "split": "test",
-                "seed": self.study.data.seed,
-                "images": len(test),
-            },
-            images=test.images,
-            labels=test.labels,
-            class_names=test.class_names,
-        )
-        base_digest = file_digest(self.folder / BASE_MODEL)
-        done: dict[str, Mapping[str, Any]] = {}
-        with self.progress.track("evaluating", len(names)) as advance:
-            for name in names:
-                key = value_digest([file_digest(self._model_path(name)), base_digest, data_key, _packages()])
-                stage = self.folder.find(f"evaluation:{name}", key) or self._evaluate_one(name, key, data)
-                done[name] = stage.facts
+    def _rows(self, experiments: Mapping[str, Sequence[Point]], test: EvaluationSet) -> dict[str, list[Row]]:
+        journal = self.folder.journal
+        states: dict[str, dict[str, PointState]] = {}
+        for state in journal.points():
+            states.setdefault(state.experiment, {})[state.name] = state
+        base = journal.predictions(point_key(test, BASE))
+        assert base is not None
+        rows = {}
+        for name, points in experiments.items():
+            rows[name] = rows_of(
+                points,
+                states[name],
+                journal.predictions,
+                base=base.classes,
+                labels=check_classes(test.labels),
+                accuracy=self.study.accuracy,
+            )
+        return rows
+
+    def _files(
+        self, model: OnnxModel, rows: Mapping[str, Sequence[Row]], winners: Mapping[str, Row | None]
+    ) -> dict[str, Plan]:
+        """Save the variants that are timed, each once; return their names with their plans."""
+        files: dict[str, Plan] = {}
+        chosen = [*self._timed_rows(rows, winners)]
+        with self.progress.track("saving variants", len(chosen)) as advance:
+            for row in chosen:
+                plan = row.point.plan
+                if plan not in files.values():
+                    is_plain = _PLAIN_NAME.fullmatch(row.point.name) and row.point.name not in files
+                    name = row.point.name if is_plain else _plan_name(plan)
+                    decimals = next(iter(row.point.parts.values())) if [*row.point.parts] == ["all"] else None
+                    self._ensure_file(name, model, plan, decimals)
+                    files[name] = plan
                 advance(1)
-        return done
+        return files
 
-    def _evaluate_one(self, name: str, key: str, data: EvaluationData) -> Stage:
-        path = self._model_path(name)
-        session = open_model(path, SessionSettings())
-        outputs = run_model(session, data, preprocessing=None)
-        file = f"predictions/{name}.npz"
-        (output, scores), *_ = outputs.items()
-        write_atomically(self.folder / file, lambda temporary: np.savez_compressed(temporary, scores=scores))
-        with np.load(self.folder / "predictions/base.npz", allow_pickle=False) as archive:
-            expected = {output: archive["scores"]}
-        evaluation = compare(outputs, expected, labels=data.labels, data=data.description, class_names=data.class_names)
-        return self._finish(f"evaluation:{name}", key, [file], evaluation.to_json())
+    def _timed_rows(self, rows: Mapping[str, Sequence[Row]], winners: Mapping[str, Row | None]) -> Iterator[Row]:
+        timed = self.study.timed_experiments
+        for name in timed:
+            yield from (row for row in rows[name] if row.state is State.DONE)
+        for name, row in winners.items() if self.study.timing.winners else ():
+            if row is not None and name not in timed:
+                yield row
 
-    def _time(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def _time(self, files: Mapping[str, Plan]) -> Mapping[str, Any] | None:
+        """Time the saved variants; nothing else runs meanwhile."""
+        if not files:
+            return None
         timing = self.study.timing
         base = self.folder / BASE_MODEL
-        paths = [self.variant_path(name) for name in names]
+        paths = [self.variant_path(name) for name in files]
         digests = [file_digest(path) for path in (base, *paths)]
-        key = value_digest([names, digests, asdict(timing), self._source_digest(), _machine()])
+        asked = {key: value for key, value in asdict(timing).items() if key not in ("experiments", "winners")}
+        key = value_digest([[*files], digests, asked, self.material.digest(), _machine()])
         found = self._find("timing", key)
         if found is not None:
             return found.facts
-        validation = study_split(self.study, "validation")
+        validation = self.material.split("validation")
         self._check_timing_batch(validation)
         images = validation.images[: timing.batch_size]
         inputs = BatchInputs(
             batch=timing.batch_size,
-            feeds={_input_name(base): self._preprocessing().apply(images)},
+            feeds={_input_name(base): self.material.preprocessing.apply(images)},
             recipe={"source": self.study.data.source, "split": "validation", "images": timing.batch_size},
         )
-        result = benchmark(
-            base,
-            paths,
-            settings=self._session_settings(),
-            inputs=[inputs],
-            options=TimingOptions(budget_s=timing.budget_s, margin=timing.margin, seed=timing.seed),
-            progress=self.progress,
-        )
+        try:
+            result = benchmark(
+                base,
+                paths,
+                settings=self._session_settings(),
+                inputs=[inputs],
+                options=TimingOptions(budget_s=timing.budget_s, margin=timing.margin, seed=timing.seed),
+                progress=self.progress,
+            )
+        except NoTimeError as error:
+            raise UsageError(error.problem, "write a larger budget_s or a smaller batch_size in [timing]") from error
         record = result.to_json()
         write_json(self.folder / "timing.json", record)
         write_samples(self.folder / "timing.parquet", result.samples())
@@ -334,40 +379,71 @@ class Run:
         return self._finish("timing", key, ["timing.json", "timing.parquet"], _timing_facts(record)).facts
 
     def _results(
-        self, base: Path, names: Sequence[str], evaluations: Mapping[str, Mapping[str, Any]], timing: Mapping[str, Any]
+        self,
+        base: Path,
+        rows: Mapping[str, Sequence[Row]],
+        winners: Mapping[str, Row | None],
+        *,
+        files: Mapping[str, Plan],
+        timing: Mapping[str, Any] | None,
+        test: EvaluationSet,
     ) -> dict[str, Any]:
-        targets = {i.name for i in list_initializers(load_model(base)) if i.group is not None}
-        rows = []
-        with self.progress.track("measuring files", 1 + len(names)) as advance:
-            for name in ["base", *names]:
-                rows.append(self._row(name, targets, evaluations[name], timing))
+        targets = set(default_targets(list_initializers(load_model(base))))
+        predicted = self.folder.journal.predictions(point_key(test, BASE))
+        assert predicted is not None
+        about = {}
+        with self.progress.track("measuring files", 1 + len(files)) as advance:
+            for name in ["", *files]:
+                path = self.variant_path(name) if name else base
+                about[name] = self._about_file(path, targets)
                 advance(1)
+        names = {value_digest(plan.to_json()): name for name, plan in files.items()}
+
+        def row_json(row: Row) -> dict[str, Any]:
+            name = names.get(value_digest(row.point.plan.to_json()))
+            measured = None if name is None or timing is None else timing["variants"][name]
+            return {**row.to_json(), "file": None if name is None else about[name], "timing": measured}
+
         return {
             "schema_version": SCHEMA_VERSION,
             "study": self.study.to_json(),
-            "models": rows,
-            "control": timing["control"],
-            "timing": {key: timing[key] for key in ("session", "settings", "inputs", "environment", "warnings")},
+            "base": {**base_json(predicted.classes, test.labels, test.class_names), **about[""]},
+            "margin_points": self.study.accuracy.margin_points,
+            "level": self.study.accuracy.level,
+            "smallest_margin_points": smallest_margin_points(len(test.labels), level=self.study.accuracy.level),
+            "experiments": [
+                {
+                    "name": one.name,
+                    "targets": one.targets,
+                    "smallest_margin_points": smallest_margin_points(
+                        len(test.labels), level=1 - (1 - self.study.accuracy.level) / max(1, len(rows[one.name]))
+                    ),
+                    "rows": [row_json(row) for row in rows[one.name]],
+                }
+                for one in self.study.experiment
+            ],
+            "winners": {name: None if row is None else row.point.name for name, row in winners.items()},
+            "control": None if timing is None else timing["control"],
+            "timing": None
+            if timing is None
+            else {key: timing[key] for key in ("session", "settings", "inputs", "environment", "warnings")},
             "zstd_level": ZSTD_LEVEL,
         }
 
-    def _row(
-        self, name: str, targets: set[str], evaluation: Mapping[str, Any], timing: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        path = self._model_path(name)
-        facts = {} if name == "base" else self.folder.stages()[_VARIANT_STAGE + name].facts
+    def _about_file(self, path: Path, targets: set[str]) -> dict[str, Any]:
         return {
-            "name": name,
             "file": str(path.relative_to(self.folder.path)),
-            "decimals": facts.get("decimals"),
-            "changed": facts.get("changed"),
-            "accuracy": evaluation["accuracy"],
-            "flips": evaluation["flips"] if name != "base" else None,
-            "timing": timing["variants"][name] if name != "base" else None,
             "file_bytes": path.stat().st_size,
             "zstd_bytes": compressed_bytes(path),
             "targets": asdict(take_census(load_model(path), targets).total),
         }
+
+
+_CHECKED_IMAGES = 1000
+
+
+def _plan_name(plan: Plan) -> str:
+    return f"plan-{value_digest(plan.to_json())[7:15]}"
 
 
 def _timing_facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -397,20 +473,10 @@ def compressed_bytes(path: Path) -> int:
     return len(compressor.compress(path.read_bytes()))
 
 
-def _packages() -> dict[str, Any]:
-    return dict(environment()["packages"])
-
-
 def _machine() -> dict[str, Any]:
     """What a time depends on beside the models: another processor or runtime asks for another measurement."""
     found = environment()
     return {key: found[key] for key in ("cpu_model", "affinity", "cpu_limit", "gpus", "packages")}
-
-
-def _digest(array: NDArray[Any] | None) -> str | None:
-    import hashlib
-
-    return None if array is None else hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _paths(files: "CheckpointFiles") -> tuple[Path, ...]:
@@ -422,5 +488,4 @@ def _input_name(model: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("keras", "numpy", "scikit-learn", "tensorflow")
-    return {name: importlib.metadata.version(name) for name in packages}
+    return {name: importlib.metadata.version(name) for name in ("numpy", "onnx")} | {"precbench": precbench.__version__}

@@ -9,6 +9,7 @@ from precbench.sweep.limits import Limits
 from precbench.sweep.meter import Meter
 from precbench.sweep.plain import run_plain
 from precbench.sweep.runners import Way
+from precbench.sweep.screening import Screened, evaluations, screen
 from precbench.sweep.variants import Variant, rounded_variant
 
 __all__ = [
@@ -16,9 +17,12 @@ __all__ = [
     "Finished",
     "Limits",
     "Meter",
+    "Screened",
     "Variant",
     "Way",
+    "evaluations",
     "rounded_variant",
     "run_plain",
+    "screen",
     "sweep",
 ]

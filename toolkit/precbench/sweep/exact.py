@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from precbench.errors import UsageError
 from precbench.graph import OnnxModel
 from precbench.progress import SILENT, Progress
-from precbench.runtime import SessionSettings, predict_batches
+from precbench.runtime import SessionSettings, predict_batches, usable_cores
 from precbench.runtime.memory import resident_bytes
 from precbench.runtime.settings import MAX_THREADS
 from precbench.sweep.base import Base, Terms, open_base
@@ -51,7 +51,7 @@ def sweep(
     batches: Batches,
     settings: SessionSettings,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     limits: Limits | None = None,
     started: Callable[[Sequence[str]], None] | None = None,
     progress: Progress = SILENT,
@@ -76,7 +76,8 @@ def sweep(
         batches: for all of them. What `make` returns is not kept longer than a block.
         settings: of the sessions.
         workers: how many sessions run at a time, 1..1024, each with the threads of the settings. Several of one thread
-            do more than one of several, whose threads wait for each other at every node. They change no bit.
+            do no less than one of several, whose threads wait for each other at every node. They change no bit. None:
+            on the CPU as many as there are cores for, elsewhere one.
         limits: of memory and time; None for the usual ones.
         started: called when a pass begins, with the names of the variants that are yielded when it ends.
         progress: stepped by rows, of all variants together.
@@ -86,6 +87,7 @@ def sweep(
         UsageError: the number of workers is out of range, or two variants have one name.
         PrecbenchError: a variant or a batch does not fit the model, or a session cannot be made or fails.
     """
+    workers = _default_workers(settings) if workers is None else workers
     if not 1 <= workers <= MAX_THREADS:
         raise UsageError(f"{workers} workers is outside 1..{MAX_THREADS}", "give at most the cores you have")
     if not variants:
@@ -151,6 +153,10 @@ class _BaseOutputs:
             with self._base.terms.meter.time("before the cut"):
                 self._outputs = predict_batches(self._base.session, batches, rows=batches.rows)
         return self._outputs[name]
+
+
+def _default_workers(settings: SessionSettings) -> int:
+    return min(MAX_THREADS, max(1, usable_cores() // settings.intra_op_threads)) if settings.provider == "cpu" else 1
 
 
 def _say_nothing(names: Sequence[str]) -> None:

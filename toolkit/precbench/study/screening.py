@@ -1,0 +1,105 @@
+"""Which layers of a model hold at N decimals, asked of as few images as the answers take."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precbench.accuracy import check_classes
+from precbench.datasets import Preprocessing
+from precbench.errors import DataError
+from precbench.graph import list_initializers, load_model
+from precbench.progress import SILENT, Progress
+from precbench.runtime import Session, fixed_batch
+from precbench.study.definition import ExperimentSection, Targets
+from precbench.study.evaluation import EvaluationData, image_feeds, is_classifier, model_preprocessing, with_class_names
+from precbench.study.experiments import points_of
+from precbench.sweep import Screened, rounded_variant, screen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenedLayer:
+    """A layer at so many decimals, and what screening says of it."""
+
+    layer: str
+    decimals: int
+    found: Screened
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        found = self.found.to_json()
+        del found["variant"]
+        return {"layer": self.layer, "decimals": self.decimals, **found}
+
+
+def screen_layers(
+    session: Session,
+    data: EvaluationData,
+    *,
+    decimals: Sequence[int],
+    margin_points: float = 0.5,
+    alpha: float = 0.05,
+    preprocessing: Preprocessing | None = None,
+    batch: int = 32,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> list[ScreenedLayer]:
+    """Say of each target layer at each number of decimals whether it loses at most the margin.
+
+    Args:
+        session: of the full-precision model.
+        data: labelled; what is asked is asked of all of it.
+        decimals: each 0..12.
+        margin_points: see `sweep.screen`.
+        alpha: see `sweep.screen`.
+        preprocessing: of images; None for what the model's metadata says.
+        batch: images per call, where the model fixes none.
+        seed: of the order of the images.
+        progress: told of each block.
+
+    Returns:
+        One per layer and number of decimals, in the model's order.
+
+    Raises:
+        DataError: there are no labels, or the model is no classifier of the data.
+        PrecbenchError: the model cannot be run on the data.
+    """
+    if data.labels is None or not is_classifier(session):
+        why = "the data has no labels" if data.labels is None else "the model is no classifier"
+        raise DataError(f"there is nothing to lose: {why}", "give labelled data of the model's classes")
+    data = with_class_names(data, session.model)
+    assert data.labels is not None
+    model, classes = load_model(session.model), session.outputs[0].shape[1]
+    experiment = ExperimentSection(name="layers", targets=Targets.EACH_LAYER, decimals=tuple(decimals))
+    points = {point.name: point for point in points_of(experiment, list_initializers(model))}
+    found = screen(
+        model,
+        [rounded_variant(name, model, point.plan) for name, point in points.items()],
+        check_classes(data.labels, classes if isinstance(classes, int) else None),
+        _maker(session, data, preprocessing),
+        session.settings,
+        margin_points=margin_points,
+        alpha=alpha,
+        batch=fixed_batch(session.inputs) or batch,
+        seed=seed,
+        progress=progress,
+    )
+    by_name = {one.variant: one for one in found}
+    return [
+        ScreenedLayer(layer=layer, decimals=number, found=by_name[name])
+        for name, point in points.items()
+        for layer, number in point.parts.items()
+    ]
+
+
+def _maker(
+    session: Session, data: EvaluationData, preprocessing: Preprocessing | None
+) -> Callable[[NDArray[np.intp]], Mapping[str, NDArray[Any]]]:
+    """What makes the model's feeds of some rows of the data."""
+    images, inputs = data.images, data.inputs or {}
+    if images is None:
+        return lambda rows: {name: array[rows] for name, array in inputs.items()}
+    preprocess = preprocessing or model_preprocessing(session)
+    return lambda rows: image_feeds(session.model, session.inputs, preprocess, images[rows])

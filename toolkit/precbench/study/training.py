@@ -1,0 +1,81 @@
+"""Train a study's network on its own, without the study."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from precbench.accuracy import accuracy_of, confusion_matrix
+from precbench.errors import DataError
+from precbench.files import check_output, write_atomically
+from precbench.progress import SILENT, Progress
+from precbench.study.definition import Study
+from precbench.study.material import TRAINING_STATE, Material, Places
+
+CONFUSION = "confusion.csv"
+_CHECKPOINT = ("architecture.json", "weights.h5", "model.keras", "history.csv")
+
+
+def train_network(
+    study: Study,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    weights: Path | None = None,
+    force: bool = False,
+    draw: Callable[[Sequence[Mapping[str, Any]], Path], object] | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train, save, and say what the network gets right on the validation images.
+
+    `confusion.csv` is written last: without it the training is not finished, and the same call goes on with it.
+
+    Args:
+        study: whose data, architecture and training are meant.
+        folder: for the checkpoint's files and `confusion.csv`.
+        data: see `Places`.
+        weights: likewise.
+        force: replace what an earlier training, or anybody else, left there.
+        draw: called with the history and the folder, once the checkpoint is saved.
+        progress: told of every batch.
+
+    Returns:
+        The record, strict JSON: files, images, kept_epoch, history, versions, accuracy and confusion on validation.
+
+    Raises:
+        OutputError: the folder holds a finished training, or files of these names that are not an unfinished one's.
+        PrecbenchError: the data or the weights cannot be read, do not fit, or the folder cannot be written.
+    """
+    from precbench.checkpoints.loading import load_model
+    from precbench.checkpoints.predicting import predict_classes
+
+    unfinished = (folder / TRAINING_STATE).exists()
+    for name in (CONFUSION,) if unfinished else (CONFUSION, *_CHECKPOINT):
+        check_output(folder / name, force=force)
+    material = Material(study, Places(data=data, weights=weights), progress)
+    files, facts = material.make_checkpoint(folder)
+    validation = material.split("validation")
+    if validation.labels is None:
+        raise DataError(f"{validation.name} has no labels", "give a data set with labels")
+    predicted = predict_classes(load_model(files.model), material.preprocessing, validation.images)
+    if draw is not None:
+        draw(facts["history"], folder)
+    names = validation.class_names
+    matrix = confusion_matrix(validation.labels, predicted, len(names))
+    write_atomically(folder / CONFUSION, lambda path: _write_confusion(path, names, matrix.tolist()))
+    (folder / TRAINING_STATE).unlink(missing_ok=True)
+    return {
+        "files": {name: str(getattr(files, name)) for name in ("architecture", "weights", "model", "history")}
+        | {"confusion": str(folder / CONFUSION)},
+        **facts,
+        "validation": accuracy_of(validation.labels, predicted).to_json(),
+        "class_names": list(names),
+        "confusion": matrix.tolist(),
+    }
+
+
+def _write_confusion(path: Path, names: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["true \\ predicted", *names])
+        writer.writerows([name, *row] for name, row in zip(names, matrix, strict=True))
