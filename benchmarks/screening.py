@@ -48,7 +48,8 @@ def main() -> None:
         "rounds": rounds,
         "answers": compared(exact, rounds, images, options.margin),
     }
-    write_result(options.results, "screening", value, text(value))
+    written = {**value, "rounds": [brief(each) for each in rounds]}
+    write_result(options.results, "screening", written, text(value))
 
 
 def read_options() -> Namespace:
@@ -101,6 +102,12 @@ def compared(
         wrong = sum(answer != expected for answer in answers)
         found.append({"variant": name, "lost_more_than_gained": lost, "answer": str(expected), "wrong": wrong})
     return found
+
+
+def brief(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an order's record with the number of images in place of each answer, which `answers` has."""
+    kept = {key: each for key, each in order.items() if key != "answers"}
+    return {**kept, "evaluated": {name: one["evaluated"] for name, one in order["answers"].items()}}
 
 
 def text(value: Mapping[str, Any]) -> str:
