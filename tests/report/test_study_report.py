@@ -71,7 +71,8 @@ def results(*experiments: Json, published: bool = False) -> Json:
                           "rounded": rounded}
         },
         "base": {
-            "accuracy": {"fraction": 0.94, "correct": 9400, "total": 10_000},
+            "accuracy": {"fraction": 0.94, "correct": 9400, "total": 10_000, "low": 0.935, "high": 0.944},
+            "class_names": ["cat", "dog"],
             "file_bytes": 9_180_000,
             "zstd_bytes": 8_390_000,
             "targets": census(2_152_973),
@@ -130,6 +131,22 @@ def test_the_verdicts_on_time_name_their_variants_with_margin_correction_and_rea
     assert "ratios from 0.900 to 1.002, the base against itself 1.004 [1.002, 1.007]" in text
     assert "Equivalent to full precision: N = 3, N = 4; faster than full precision: N = 5" in text
     assert "(margin 1 %, corrected for 3 variants; effects from 2.0 % could have been called)" in text
+
+
+def test_winners_that_are_timed_are_told_with_their_ratios() -> None:
+    both = {"name": "combinations", "targets": "combinations", "smallest_margin_points": 0.05, "rows": [
+        row({"expand": 3, "project": 2}, ratio=(1.001, 0.998, 1.004))
+    ]}  # fmt: skip
+    text = sentences(all_groups(row({"all": 4}, ratio=(0.998, 0.995, 1.001))), both)
+    assert "Equivalent to full precision: N = 4, expand at 3 + project at 2 (margin" in text
+    assert "Of the winners: expand at 3 + project at 2 1.001 [0.998, 1.004]." in text
+
+
+def test_a_network_that_only_guesses_is_said_to_do_so() -> None:
+    record = results(all_groups(row({"all": 4})))
+    assert "guessing" not in "\n".join(study_sentences(record))
+    record["base"]["accuracy"] |= {"fraction": 0.52, "low": 0.49}
+    assert "not shown to be better than guessing one of the 2 classes" in "\n".join(study_sentences(record))
 
 
 def test_a_study_that_times_nothing_says_nothing_of_time() -> None:

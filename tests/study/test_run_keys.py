@@ -77,6 +77,10 @@ def test_another_machine_or_runtime_asks_for_another_measurement(monkeypatch: py
     found: dict[str, Any] = {**run_module.environment(), "cpu_model": "another"}
     monkeypatch.setattr(run_module, "environment", lambda: found)
     assert run_module._machine() != here
+    found |= {"cpu_model": here["cpu_model"], "packages": {**found["packages"], "pyarrow": "0", "nvidia-ml-py": "0"}}
+    assert run_module._machine() == here  # what no time depends on
+    found["packages"]["onnxruntime"] = "0"
+    assert run_module._machine() != here
 
 
 def test_a_provider_that_there_is_not_is_refused_before_any_work(study: Study, tmp_path: Path) -> None:

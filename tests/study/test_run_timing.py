@@ -32,7 +32,7 @@ def study(tmp_path: Path) -> Study:
 
 
 @pytest.mark.parametrize("failure", [None, ModelError("it broke", "mend it")])
-def test_what_was_measured_is_written_and_the_stage_is_not_finished(
+def test_what_was_measured_is_written_beside_a_finished_measurement_and_the_stage_is_not_finished(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
 ) -> None:
     asked = list[Any]()
@@ -46,9 +46,11 @@ def test_what_was_measured_is_written_and_the_stage_is_not_finished(
     run = Run(study, tmp_path / "run")
     onnx.save(onnx.parser.parse_model(MODEL), run.folder / "base.onnx")
     monkeypatch.setattr(run, "variant_path", lambda _name: run.folder / "base.onnx")
+    (tmp_path / "run/timing.json").write_text("finished")
     for number in (1, 2):  # the second measures anew
         with pytest.raises(KeyboardInterrupt if failure is None else ModelError):
             run._time({"dp4": Plan(decimals={})})
         assert len(asked) == number
-        assert json.loads((tmp_path / "run/timing.json").read_text())["complete"] is False
-        assert (tmp_path / "run/timing.parquet").is_file()
+        assert json.loads((tmp_path / "run/timing.partial.json").read_text())["complete"] is False
+        assert (tmp_path / "run/timing.partial.parquet").is_file()
+        assert (tmp_path / "run/timing.json").read_text() == "finished"

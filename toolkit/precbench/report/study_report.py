@@ -165,6 +165,7 @@ def study_sentences(results: Mapping[str, Any]) -> list[str]:
 
 def _sentences(results: Mapping[str, Any]) -> Iterator[str]:
     yield _about_the_tables(results)
+    yield _about_guessing(results)
     for experiment in results["experiments"]:
         yield _about_experiment(results, experiment)
     yield _about_time(results)
@@ -181,6 +182,17 @@ def _about_the_tables(results: Mapping[str, Any]) -> str:
         f"'No loss' is said where a loss of {margin:g} points is excluded ({100 * results['level']:g} %, corrected for "
         f"the variants of an experiment); so many images show {results['smallest_margin_points']:.2g} points at best, "
         f"of one variant alone{_of_all_together(results)}."
+    )
+
+
+def _about_guessing(results: Mapping[str, Any]) -> str:
+    base = results["base"]
+    classes = len(base["class_names"])
+    if classes < 2 or base["accuracy"]["low"] > 1 / classes:
+        return ""
+    return (
+        f"Full precision is not shown to be better than guessing one of the {classes} classes: that rounding changes "
+        f"nothing says nothing here."
     )
 
 
@@ -288,6 +300,8 @@ def _about_time(results: Mapping[str, Any]) -> str:
         return ""
     session, margin = timing["session"], timing["settings"]["margin"]
     points = [row["timing"]["ratio"]["point"] for row in rows.values()]
+    single = [row for row in rows.values() if next(iter(row["parts"])) != "all"]
+    winners = "; ".join(f"{_parts(row)} {interval(row['timing']['ratio'])}" for row in single)
     smallest = [r["timing"]["smallest_effect"] for r in rows.values() if r["timing"]["smallest_effect"] is not None]
     able = (
         f"; effects from {100 * max(smallest):.1f} % could have been called" if smallest and max(smallest) < 1 else ""
@@ -296,13 +310,18 @@ def _about_time(results: Mapping[str, Any]) -> str:
         f"Time on {session['provider']}, {session['intra_op_threads']} thread(s): ratios from {min(points):.3f} to "
         f"{max(points):.3f}, the base against itself {interval(results['control'])}. {_verdicts([*rows.values()])} "
         f"(margin {100 * margin:g} %, corrected for {len(rows)} variants{able})."
+        f"{f' Of the winners: {winners}.' if winners else ''}"
     )
+
+
+def _parts(row: Mapping[str, Any]) -> str:
+    return " + ".join(f"{part} at {decimals}" for part, decimals in row["parts"].items())
 
 
 def _verdicts(rows: Sequence[Mapping[str, Any]]) -> str:
     by_word: dict[str, list[str]] = {}
     for row in rows:
-        name = f"N = {row['decimals']}" if next(iter(row["parts"])) == "all" else row["name"]
+        name = f"N = {row['decimals']}" if next(iter(row["parts"])) == "all" else _parts(row)
         by_word.setdefault(row["timing"]["verdict"], []).append(name)
     text = "; ".join(
         f"{word} than full precision: {', '.join(names)}"

@@ -285,7 +285,9 @@ def load_study(name: str) -> Study:
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{path}: schema_version is {version!r}, this precbench reads {SCHEMA_VERSION}",
-            "see models/ for examples: since version 2 each experiment is a table of its own, [[experiment]]",
+            "use the precbench that it was written for"
+            if isinstance(version, int) and version > SCHEMA_VERSION
+            else "see models/ for examples: since version 2 each experiment is a table of its own, [[experiment]]",
         )
     try:
         return typing.cast(Study, _read(Study, table, ""))

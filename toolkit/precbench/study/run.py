@@ -207,6 +207,12 @@ class Run:
         self._made.add(stage)
         return self.folder.finish(stage, key, files, facts)
 
+    def _say_why_anew(self, stage: str, what: str) -> None:
+        if stage in self.folder.stages():
+            self.progress.note(
+                f"{stage}: made anew, since {what} is not as it was; what was there is replaced at the end"
+            )
+
     def _say_what_was_found(self) -> None:
         if self._found:
             self.progress.note(f"found by digest in {self.folder.path}, not done again: {', '.join(self._found)}")
@@ -219,8 +225,9 @@ class Run:
 
     def _train(self, key: str, begun: Mapping[str, Any]) -> Stage:
         self._check_timing_batch(self.material.split("validation"))
-        self.folder.forget("base", "timing", "results")
+        self._say_why_anew("checkpoint", "the data, [architecture], [training] or what was given")
         files, facts = self.material.make_checkpoint(self.folder / "checkpoint", begun)
+        self.folder.forget("base", "timing", "results")
         done = self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
         (self.folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
         return done
@@ -351,6 +358,7 @@ class Run:
         found = self._find("timing", key)
         if found is not None:
             return found.facts
+        self._say_why_anew("timing", "the models, [timing], the machine or a package")
         validation = self.material.split("validation")
         self._check_timing_batch(validation)
         images = validation.images[: timing.batch_size]
@@ -371,11 +379,16 @@ class Run:
         except NoTimeError as error:
             raise UsageError(error.problem, "write a larger budget_s or a smaller batch_size in [timing]") from error
         record = result.to_json()
+        partial = [self.folder / f"timing.partial.{kind}" for kind in ("json", "parquet")]
+        if not result.complete:  # what was measured is kept, beside a finished measurement; the next run measures anew
+            write_json(partial[0], record)
+            write_samples(partial[1], result.samples())
+            self.progress.note(f"timing {record['ended']}; what was measured is in {partial[0]}")
+            raise result.failure or KeyboardInterrupt
         write_json(self.folder / "timing.json", record)
         write_samples(self.folder / "timing.parquet", result.samples())
-        if not result.complete:  # what was measured is kept; the stage is not finished, so the next run measures anew
-            self.progress.note(f"timing {record['ended']}; what was measured is in {self.folder / 'timing.json'}")
-            raise result.failure or KeyboardInterrupt
+        for path in partial:
+            path.unlink(missing_ok=True)
         return self._finish("timing", key, ["timing.json", "timing.parquet"], _timing_facts(record)).facts
 
     def _results(
@@ -476,7 +489,8 @@ def compressed_bytes(path: Path) -> int:
 def _machine() -> dict[str, Any]:
     """What a time depends on beside the models: another processor or runtime asks for another measurement."""
     found = environment()
-    return {key: found[key] for key in ("cpu_model", "affinity", "cpu_limit", "gpus", "packages")}
+    packages = {name: found["packages"].get(name) for name in ("onnxruntime", "onnxruntime-gpu", "numpy", "precbench")}
+    return {**{key: found[key] for key in ("cpu_model", "affinity", "cpu_limit", "gpus")}, "packages": packages}
 
 
 def _paths(files: "CheckpointFiles") -> tuple[Path, ...]:
