@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,12 +18,27 @@ _HDF5_HEADER_BYTES = 64512  # an HDF5 attribute does not hold more; Keras splits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFiles:
-    """Where `save_checkpoint` wrote what."""
+    """Where `save_checkpoint` writes what."""
 
     architecture: Path
     weights: Path
     model: Path
     history: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Return the files of a folder, whether they are there or not."""
+        return cls(
+            architecture=folder / "architecture.json",
+            weights=folder / "weights.h5",
+            model=folder / "model.keras",
+            history=folder / "history.csv",
+        )
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.architecture, self.weights, self.model, self.history)
 
 
 def save_checkpoint(model: Any, folder: Path, history: Sequence[Epoch] = ()) -> CheckpointFiles:
@@ -41,12 +56,7 @@ def save_checkpoint(model: Any, folder: Path, history: Sequence[Epoch] = ()) -> 
     Raises:
         OutputError: a file cannot be written.
     """
-    files = CheckpointFiles(
-        architecture=folder / "architecture.json",
-        weights=folder / "weights.h5",
-        model=folder / "model.keras",
-        history=folder / "history.csv",
-    )
+    files = CheckpointFiles.of(folder)
     write_text(files.architecture, json.dumps(json.loads(model.to_json()), indent=1) + "\n")
     write_atomically(files.weights, lambda path: _write_weights(model, path))
     write_atomically(files.model, model.save)

@@ -118,17 +118,17 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except PrecbenchError:
         raise
     except ValueError as error:
-        if ("allow_pickle" in str(error) or "pickled" in str(error)) and not _has_magic(path):
-            raise DataError(
-                f"{path} is no .npz; if it is a pickle, it is not loaded: that can run code",
-                "save the inputs with numpy.savez(path, name=array, …)",
-            ) from error
-        if "allow_pickle" in str(error) or "pickled" in str(error):
+        if "allow_pickle" not in str(error) and "pickled" not in str(error):
+            raise _damaged(path, error) from error
+        if _has_magic(path):
             raise DataError(
                 f"{path} holds Python objects, which are not loaded: they can run code",
                 "save plain arrays with numpy.savez",
             ) from error
-        raise _damaged(path, error) from error
+        raise DataError(
+            f"{path} is no .npz; if it is a pickle, it is not loaded: that can run code",
+            "save the inputs with numpy.savez(path, name=array, …)",
+        ) from error
     except (*DAMAGED_ZIP, SyntaxError, AttributeError, TypeError, MemoryError) as error:
         raise _damaged(path, error) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import zstandard
 
@@ -42,9 +42,6 @@ from precbench.study.points import BASE, EvaluationSet, evaluate_points, labels_
 from precbench.study.results import Row, base_json, rows_of, winner
 from precbench.study.rounding import RoundedFile, round_onnx
 from precbench.study.run_folder import RESULTS, RunFolder
-
-if TYPE_CHECKING:
-    from precbench.checkpoints.saving import CheckpointFiles
 
 SCHEMA_VERSION = 2
 ZSTD_LEVEL = 10
@@ -228,7 +225,7 @@ class Run:
         self._say_why_anew("checkpoint", "the data, [architecture], [training] or what was given")
         files, facts = self.material.make_checkpoint(self.folder / "checkpoint", begun)
         self.folder.forget("base", "timing", "results")
-        done = self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in _paths(files)], facts)
+        done = self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in files.paths], facts)
         (self.folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
         return done
 
@@ -491,10 +488,6 @@ def _machine() -> dict[str, Any]:
     found = environment()
     packages = {name: found["packages"].get(name) for name in ("onnxruntime", "onnxruntime-gpu", "numpy", "precbench")}
     return {**{key: found[key] for key in ("cpu_model", "affinity", "cpu_limit", "gpus")}, "packages": packages}
-
-
-def _paths(files: "CheckpointFiles") -> tuple[Path, ...]:
-    return (files.architecture, files.weights, files.model, files.history)
 
 
 def _input_name(model: Path) -> str:

@@ -13,7 +13,6 @@ from precbench.study.definition import Study
 from precbench.study.material import TRAINING_STATE, Material, Places
 
 CONFUSION = "confusion.csv"
-_CHECKPOINT = ("architecture.json", "weights.h5", "model.keras", "history.csv")
 
 
 def train_network(
@@ -48,10 +47,11 @@ def train_network(
     """
     from precbench.checkpoints.loading import load_model
     from precbench.checkpoints.predicting import predict_classes
+    from precbench.checkpoints.saving import CheckpointFiles
 
     unfinished = (folder / TRAINING_STATE).exists()
-    for name in (CONFUSION,) if unfinished else (CONFUSION, *_CHECKPOINT):
-        check_output(folder / name, force=force)
+    for path in (folder / CONFUSION, *(() if unfinished else CheckpointFiles.of(folder).paths)):
+        check_output(path, force=force)
     material = Material(study, Places(data=data, weights=weights), progress)
     files, facts = material.make_checkpoint(folder)
     validation = material.split("validation")

@@ -24,7 +24,7 @@ Run = Callable[[Sequence[Variant], NDArray[np.intp]], Iterator[tuple[str, NDArra
 """From variants and the numbers of some images to each one's name and scores."""
 
 _DOUBTFUL = 0.1
-"""Share of all images. On CIFAR-10 it holds seven flips of ten; from 5 to 15 % make little difference there."""
+"""Share of all images that is looked at as a whole: a round number, small beside what it spares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
