@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", default="32,1", help="samples per call (default: %(default)s)")
     add("--decimals", default="1,2,3,4,5,6,7,8,9", help="to round to (default: %(default)s)")
     add("--no-fp16", dest="fp16", action="store_false", help="leave the float16 form out")
+    add("--also", action="append", metavar="NAME=MODEL", help="another form to time beside them; repeatable")
     add("--no-tests", dest="tests", action="store_false", help="leave out tests/gpu")
     add("--seed", type=int, default=0)
     add("--results", type=Path, help="folder for a copy of a complete result (cuda: benchmarks/results)")
@@ -100,6 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         decimals=decimals,
         fp16=options.fp16,
         provider=options.ep,
+        also=_also(options.also),
         progress=progress,
     )
     _check_same(store, every, models)
@@ -131,6 +133,14 @@ def _decimals(text: str) -> list[int]:
         found = []
     if not found or found[0] < 0:
         raise UsageError(f"{text!r} is no list of decimals", "write whole numbers with commas between, such as 1,4,9")
+    return found
+
+
+def _also(texts: Sequence[str] | None) -> dict[str, Path]:
+    found = {name: Path(path) for name, _, path in (text.partition("=") for text in texts or ())}
+    missing = next((str(path) for path in found.values() if not path.is_file()), None)
+    if missing is not None or len(found) < len(texts or ()):
+        raise UsageError(f"there is no model {missing!r}, or a name comes twice", "write --also NAME=MODEL.onnx")
     return found
 
 

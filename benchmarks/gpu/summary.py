@@ -9,7 +9,6 @@ from typing import Any
 
 from combinations import TF32_WORDS
 from store import MEASURED, Stored, digests_of
-from variants import FP16
 
 from precbench.errors import DataError
 from precbench.files import value_digest, write_json, write_text
@@ -186,11 +185,11 @@ def _agreement(compared: Mapping[str, Any]) -> str:
 
 
 def _in_short(one: Mapping[str, Any]) -> str:
-    rounded = [row for row in one["rows"] if row["variant"] != FP16]
-    halves = [row for row in one["rows"] if row["variant"] == FP16]
+    rounded = [row for row in one["rows"] if row["variant"].startswith("dp")]
+    forms = [row for row in one["rows"] if not row["variant"].startswith("dp")]
     counts = Counter(row["verdict"] for row in rounded)
     words = [f"rounded: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}"] if rounded else []
-    words += [f"fp16: {row['verdict']}, {ratio_text(row['ratio'])}" for row in halves]
+    words += [f"{row['variant']}: {row['verdict']}, {ratio_text(row['ratio'])}" for row in forms]
     words += [f"A/A {ratio_text(one['control_ratio'])}"]
     state = "" if one["state"] == MEASURED else f" ({one['state']}: {one['reason']})"
     return f"{_named(one)}{state}: {'; '.join(words)}"

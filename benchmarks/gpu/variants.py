@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from half import agreement, to_half
+from agreement import agreement
 
 import precbench
+from precbench.deploy.fp16 import Half, convert_to_half
 from precbench.errors import PrecbenchError
 from precbench.files import file_digest, write_json
+from precbench.graph import load_model, save_model
 from precbench.progress import SILENT, Progress
 from precbench.study.rounding import round_file
 
@@ -38,13 +40,20 @@ class Models:
         """Return the variants that a provider times: all, but TensorRT, which builds each for minutes, two."""
         if provider != "tensorrt":
             return dict(self.variants)
-        rounded = [name for name in self.variants if name != FP16]
+        rounded = [name for name in self.variants if name.startswith("dp")]
         kept = {f"dp{_ENGINE_DECIMALS}" if f"dp{_ENGINE_DECIMALS}" in rounded else rounded[0], FP16}
         return {name: path for name, path in self.variants.items() if name in kept}
 
 
 def make_models(
-    base: Path, folder: Path, *, decimals: Sequence[int], fp16: bool, provider: str, progress: Progress = SILENT
+    base: Path,
+    folder: Path,
+    *,
+    decimals: Sequence[int],
+    fp16: bool,
+    provider: str,
+    also: Mapping[str, Path] | None = None,
+    progress: Progress = SILENT,
 ) -> Models:
     """Round the base to each number of decimals, and convert it; what is there already and whole is left.
 
@@ -52,6 +61,7 @@ def make_models(
         folder: for the models, and for models.json, which says what was made of which base.
         fp16: whether to make the float16 form.
         provider: that its outputs are compared on, beside the CPU.
+        also: other models of the same inputs to time beside them, by name: deployed forms.
 
     Raises:
         ModelError, TargetError, OutputError: the base cannot be read or rounded, or nothing can be written.
@@ -65,10 +75,11 @@ def make_models(
         known = {"asked": asked, **_make(base, paths, folder, fp16=fp16, provider=provider, progress=progress)}
         write_json(told, known)
     digests = dict(known["digests"])
+    others = dict(also or {})
     return Models(
         base=base,
-        digests={"base": digest, **digests},
-        variants={name: folder / f"{name}.onnx" for name in digests},
+        digests={"base": digest, **digests, **{name: file_digest(path) for name, path in others.items()}},
+        variants={**{name: folder / f"{name}.onnx" for name in digests}, **others},
         fp16=known["fp16"],
     )
 
@@ -88,11 +99,26 @@ def _make(
 def _make_half(base: Path, path: Path, provider: str) -> dict[str, Any]:
     """Convert and compare; a model that cannot be converted is timed without."""
     try:
-        converted = to_half(base, path)
+        half = convert_to_half(load_model(base))
+        save_model(half.model, path)
         compared = [agreement(base, path, provider=name) for name in dict.fromkeys(["cpu", provider])]
     except PrecbenchError as error:
         return {"made": False, "reason": error.problem}
-    return {"made": True, "converted": asdict(converted), "against_float32_on_the_cpu": compared}
+    return {"made": True, "converted": _converted(half), "against_float32_on_the_cpu": compared}
+
+
+def _converted(half: Half) -> dict[str, Any]:
+    """Counts of the constants that are float16 now, and what is not."""
+    converted = [tensor for tensor in half.tensors if tensor.kept is None]
+    return {
+        "tensors": len(converted),
+        "kept": [tensor.name for tensor in half.tensors if tensor.kept is not None],
+        "kept_nodes": dict(half.kept_nodes),
+        "elements": sum(tensor.elements for tensor in converted),
+        "flushed": half.flushed,
+        "subnormal": half.subnormal,
+        "casts": half.casts,
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
