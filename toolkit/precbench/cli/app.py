@@ -10,7 +10,10 @@ import typer
 import precbench
 from precbench.errors import PrecbenchError, printable
 
-COMMANDS = ("run", "status", "results", "train", "export", "round", "evaluate", "screen", "bench", "compare", "inspect")
+COMMANDS = (
+    *("run", "status", "results", "train", "export", "round", "evaluate", "screen"),
+    *("bench", "compare", "deploy", "verify", "inspect"),
+)
 """One module each, in the order of the work."""
 
 _INTERRUPTED = 130

@@ -96,7 +96,7 @@ def load_dataset(
             f"the split {split!r} is unknown",
             f"{nearest(split, [*_SPLITS, 'all'])}; choose {', '.join(_SPLITS)} or all",
         )
-    if split == "all" or _is_one_set(spec):
+    if split == "all" or is_one_set(spec):
         whole = _load_all(spec, size, directory, on_bad_image, note)
         return whole if isinstance(whole, Dataset) else _together(whole)
     fractions = _checked_fractions(spec, seed, fractions)
@@ -167,7 +167,8 @@ def _checked_fractions(spec: str, seed: int, fractions: tuple[float, ...] | None
     return chosen
 
 
-def _is_one_set(spec: str) -> bool:
+def is_one_set(spec: str) -> bool:
+    """Whether a source has no parts, so that `load_dataset` gives it whole."""
     folder = _folder_path(spec)
     return _archive_path(spec) is not None if folder is None else not has_test_part(folder)
 

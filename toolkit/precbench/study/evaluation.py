@@ -23,6 +23,7 @@ from precbench.accuracy import (
     top_classes,
 )
 from precbench.datasets import DEFAULT_SIZE, Dataset, Preprocessing, load_dataset
+from precbench.datasets.sources import is_one_set as source_is_one_set
 from precbench.errors import DataError
 from precbench.graph import ModelMetadata, load_model, read_metadata
 from precbench.progress import SILENT, Progress
@@ -93,6 +94,11 @@ class Evaluation:
             "smallest_margin_points": None if self.flips is None else smallest_margin_points(self.samples),
             "fidelity": None if self.fidelity is None else {k: v.to_json() for k, v in self.fidelity.items()},
         }
+
+    def in_short(self) -> dict[str, Any]:
+        """Return the figures of `to_json` that are not as many as the classes."""
+        long = ("class_names", "per_class", "confusion", "fidelity")
+        return {key: value for key, value in self.to_json().items() if key not in long}
 
 
 def evaluate(
@@ -249,6 +255,16 @@ def load_data(
         note=progress.note,
     )
     return _from_dataset(dataset, {"source": spec})
+
+
+def is_one_set(spec: str, session: Session) -> bool:
+    """Whether `load_data` gives the same samples whatever split is asked for."""
+    if _study_for(spec) is not None:
+        return False
+    path = Path(spec.removeprefix("npz:"))
+    if path.suffix == ".npz" and path.is_file() and not _has_images(path, session):
+        return True
+    return source_is_one_set(spec)
 
 
 def model_preprocessing(session: Session) -> Preprocessing:

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import zstandard
-
 import precbench
 from precbench.accuracy import check_classes
 from precbench.accuracy.noninferiority import smallest_margin_points
@@ -34,6 +32,7 @@ from precbench.graph.targets import default_targets
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings, environment
 from precbench.runtime.providers import check_listed
+from precbench.study.compression import ZSTD_LEVEL, compressed_bytes
 from precbench.study.definition import Study
 from precbench.study.experiments import Point, points_of
 from precbench.study.journal import PointState, Stage, State
@@ -44,7 +43,6 @@ from precbench.study.rounding import RoundedFile, round_onnx
 from precbench.study.run_folder import RESULTS, RunFolder
 
 SCHEMA_VERSION = 2
-ZSTD_LEVEL = 10
 BASE_MODEL = "base.onnx"
 _VARIANT_STAGE = "variant:"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,-]{0,99}")
@@ -475,12 +473,6 @@ def _timing_facts(record: Mapping[str, Any]) -> dict[str, Any]:
 def _pair(checkpoint: Stage) -> dict[str, str]:
     """The paper's pair, which is what is exported; the `.keras` file beside it carries the date it was saved."""
     return {name: digest for name, digest in checkpoint.files.items() if name.endswith((".json", ".h5"))}
-
-
-def compressed_bytes(path: Path) -> int:
-    """Return how many bytes a file has after zstd at `ZSTD_LEVEL`."""
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-    return len(compressor.compress(path.read_bytes()))
 
 
 def _machine() -> dict[str, Any]:

@@ -1,0 +1,170 @@
+"""The three parts of the data that a deployment works with: to calibrate on, to choose by, to report."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precbench.datasets import Preprocessing
+from precbench.deploy.int8.ranges import Calibration
+from precbench.errors import DataError
+from precbench.progress import SILENT, Progress
+from precbench.runtime import Session, fixed_batch
+from precbench.runtime.batches import batched_names
+from precbench.study.evaluation import (
+    EvaluationData,
+    image_feeds,
+    is_classifier,
+    is_one_set,
+    load_data,
+    model_preprocessing,
+    preprocessing_for,
+    with_class_names,
+)
+
+MOST_CALIBRATION_SAMPLES = 512
+_CHUNK_ROWS = 32
+_CALIBRATION_SHARE = 0.2
+_LEAST_TO_DIVIDE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentData:
+    """What a model is calibrated, chosen and judged on; the three share no sample.
+
+    Args:
+        calibration: at most 512 samples.
+        validation: labelled samples to choose by; None where there are no labels.
+        test: labelled samples to report; likewise.
+        preprocessing: of images; None for arrays.
+    """
+
+    calibration: EvaluationData
+    validation: EvaluationData | None
+    test: EvaluationData | None
+    preprocessing: Preprocessing | None
+
+    def calibration_for(self, session: Session) -> Calibration:
+        """Return the calibration samples as feeds of a model."""
+        rows = fixed_batch(session.inputs) or _CHUNK_ROWS
+        samples = _rows(self.calibration)
+        usable = samples if fixed_batch(session.inputs) is None else samples // rows * rows
+        if usable == 0:
+            raise DataError(
+                f"{samples} samples do not fill one batch of the {rows} that the model is fixed to",
+                "give more samples, or export the model with an open batch",
+            )
+
+        def chunks() -> Iterator[Mapping[str, NDArray[Any]]]:
+            for start in range(0, usable, rows):
+                yield self._feeds(session, slice(start, min(start + rows, usable)))
+
+        return Calibration(chunks=chunks, samples=usable, description=self.calibration.description)
+
+    def reference_feeds(self, session: Session, rows: int) -> dict[str, NDArray[Any]]:
+        """Return a few samples as feeds of one run: of the test part where there is one."""
+        part = self.test or self.calibration
+        count = fixed_batch(session.inputs) or min(rows, _rows(part))
+        return self._feeds(session, slice(0, count), part)
+
+    def _feeds(self, session: Session, rows: slice, part: EvaluationData | None = None) -> dict[str, NDArray[Any]]:
+        data = part or self.calibration
+        if data.images is not None and self.preprocessing is not None:
+            return image_feeds(session.model, session.inputs, self.preprocessing, data.images[rows])
+        names = batched_names(session.inputs)
+        return {name: array[rows] if name in names else array for name, array in (data.inputs or {}).items()}
+
+
+def load_deployment_data(
+    spec: str,
+    session: Session,
+    *,
+    preprocess: str | None = None,
+    seed: int = 0,
+    directory: Path | None = None,
+    on_bad_image: str | None = None,
+    progress: Progress = SILENT,
+) -> DeploymentData:
+    """Find what `--data` means: calibration from the training part, validation to choose by, test to report.
+
+    A source without parts (an archive, a folder without train and test) is divided here, drawn from the seed: a fifth
+    of it, at most 512 samples, calibrates; half of the rest is validation, half test.
+
+    Args:
+        spec: see `study.evaluation.load_data`.
+        session: of the model.
+        preprocess: of images, a keras.applications mode; None takes what the model's metadata says.
+        seed: draws the parts and the calibration samples.
+        directory: where cifar10 lies.
+        on_bad_image: "stop" or "skip".
+        progress: told what differs from published data.
+
+    Raises:
+        DataError: the data cannot be read, or do not fit the model.
+    """
+
+    def load(split: str) -> EvaluationData:
+        found = load_data(
+            spec, session, split=split, seed=seed, directory=directory, on_bad_image=on_bad_image, progress=progress
+        )
+        return with_class_names(found, session.model)
+
+    rng = np.random.default_rng(seed)
+    if is_one_set(spec, session):
+        parts = _divided(load("test"), rng)
+    else:
+        train = load("train")
+        chosen = rng.permutation(_rows(train))[:MOST_CALIBRATION_SAMPLES]
+        parts = (_taken(train, np.sort(chosen)), load("validation"), load("test"))
+    calibration, validation, test = parts
+    judged = calibration.labels is not None and is_classifier(session)
+    preprocessing = None
+    if calibration.images is not None:
+        preprocessing = (
+            model_preprocessing(session) if preprocess is None else preprocessing_for(session, preprocess, calibration)
+        )
+    return DeploymentData(
+        calibration=calibration,
+        validation=validation if judged else None,
+        test=test if judged else None,
+        preprocessing=preprocessing,
+    )
+
+
+def _divided(whole: EvaluationData, rng: np.random.Generator) -> tuple[EvaluationData, EvaluationData, EvaluationData]:
+    rows = _rows(whole)
+    if rows < _LEAST_TO_DIVIDE:
+        raise DataError(
+            f"{rows} samples are too few to calibrate, choose and report with", "give some hundred samples with --data"
+        )
+    order = rng.permutation(rows)
+    if whole.labels is None:
+        return _taken(whole, np.sort(order[:MOST_CALIBRATION_SAMPLES])), whole, whole
+    first = min(MOST_CALIBRATION_SAMPLES, max(1, int(rows * _CALIBRATION_SHARE)))
+    middle = first + (rows - first) // 2
+    calibration, validation, test = (
+        _taken(whole, np.sort(part)) for part in (order[:first], order[first:middle], order[middle:])
+    )
+    return calibration, validation, test
+
+
+def _rows(data: EvaluationData) -> int:
+    if data.images is not None:
+        return len(data.images)
+    return max((len(array) for array in (data.inputs or {}).values() if array.ndim), default=0)
+
+
+def _taken(data: EvaluationData, rows: NDArray[np.intp]) -> EvaluationData:
+    whole = _rows(data)
+    return replace(
+        data,
+        description={**data.description, "samples": len(rows)},
+        images=None if data.images is None else data.images[rows],
+        inputs=None
+        if data.inputs is None
+        else {k: v[rows] if v.ndim and len(v) == whole else v for k, v in data.inputs.items()},
+        labels=None if data.labels is None else data.labels[rows],
+    )
