@@ -9,7 +9,7 @@ from typing import Any
 from agreement import agreement
 
 import precbench
-from precbench.deploy.fp16 import Half, convert_to_half
+from precbench.deploy.fp16.converting import Half, convert_to_half
 from precbench.errors import PrecbenchError
 from precbench.files import file_digest, write_json
 from precbench.graph import load_model, save_model

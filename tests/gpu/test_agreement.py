@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from precbench.deploy.fp16 import convert_to_half
+from precbench.deploy.fp16.converting import convert_to_half
 from precbench.graph import load_model, save_model
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "gpu"

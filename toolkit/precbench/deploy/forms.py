@@ -102,7 +102,7 @@ def make(
 
 
 def _make_half(model: OnnxModel, path: Path, session: Session, data: DeploymentData | None, progress: Progress) -> Made:
-    from precbench.deploy.fp16 import convert_to_half
+    from precbench.deploy.fp16.converting import convert_to_half
     from precbench.deploy.int8.ranges import observe_all
 
     ranges = None if data is None else observe_all(model, data.calibration_for(session), progress=progress)
