@@ -243,3 +243,19 @@ def test_activations_that_are_not_finite_are_refused() -> None:
     x[3, 2, 1, 0] = np.inf
     with pytest.raises(ModelError, match="NaN or infinite on the calibration data"):
         quantize(as_model(network()), calibration("x", x))
+
+
+def test_a_network_that_hardly_varies_is_not_fitted_to_rounding_errors() -> None:
+    """Of inputs that are nearly constant, float32 sums of squares leave no variance, only noise to fit to."""
+    rng = np.random.default_rng(2)
+    model = parsed(
+        "flat (float[n, 256] x) => (float[n, 4] y) { y = Gemm <transB = 1> (x, w, b) }",
+        w=rng.normal(0, 0.3, (4, 256)).astype(np.float32),
+        b=rng.normal(0, 1, 4).astype(np.float32),
+    )
+    x = (7 + 1e-4 * rng.normal(size=(1024, 256))).astype(np.float32)
+    found = quantize(model, calibration("x", x))
+    tensors = arrays(found.model.proto)
+    weights = tensors["y/kernel/codes"] * tensors["y/kernel/step"][:, None]
+    original = arrays(model.proto)["w"]
+    assert np.abs(weights - original).max() <= tensors["y/kernel/step"].max()  # rounded, cut off at most, not moved

@@ -235,14 +235,17 @@ def _integer_layer(
         rounded: the same places of the integer network.
         input_scale: of the layer's input.
     """
-    mean = rounded.mean(axis=1, dtype=np.float64)  # [groups, K]
     outputs = exact @ layer.rows.astype(np.float32).transpose(0, 2, 1)  # [groups, patches, outputs a group]
-    wanted = outputs.mean(axis=1, dtype=np.float64)
-    rows, weight = layer.rows, rounded.var(axis=1, dtype=np.float64)
+    mean, wanted = (values.mean(axis=1, dtype=np.float64) for values in (rounded, outputs))
+    # Centred before they are multiplied: of a nearly constant input the variance is lost in float32 otherwise.
+    centred, aim = (
+        values - centre[:, None, :].astype(np.float32) for values, centre in ((rounded, mean), (outputs, wanted))
+    )
+    noise = input_scale**2 / 12  # variance of the inputs' rounding: so much varies in each, whatever the data show
+    rows, weight = layer.rows, centred.var(axis=1, dtype=np.float64) + noise
     if rows.shape[2] <= _MOST_FITTED_COLUMNS:
-        weight = _products(rounded, rounded) - mean[:, :, None] * mean[:, None, :]
-        towards = _products(rounded, outputs) - mean[:, :, None] * wanted[:, None, :]
-        rows = _fitted(rows, weight, towards, patches=rounded.shape[1])
+        weight = _products(centred, centred) + noise * np.eye(rows.shape[2])
+        rows = _fitted(rows, weight, _products(centred, aim), noise=noise, patches=rounded.shape[1])
     largest = np.abs(rows).max(axis=2).reshape(-1)
     least = np.maximum(largest / LARGEST_CODE, np.abs(layer.bias) / (input_scale * _LARGEST_BIAS_CODE))
     codes, steps = _rounded_rows(rows, np.maximum(least, _LEAST_STEP), weight)
@@ -260,15 +263,29 @@ def _products(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[n
 
 
 def _fitted(
-    rows: NDArray[np.float64], covariance: NDArray[np.float64], towards: NDArray[np.float64], *, patches: int
+    rows: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    towards: NDArray[np.float64],
+    *,
+    noise: float,
+    patches: int,
 ) -> NDArray[np.float64]:
-    """Return the rows moved by ridge regression to where they give the float outputs from the integer inputs."""
+    """Return the rows moved by ridge regression to where they give the float outputs from the integer inputs.
+
+    Args:
+        rows: [groups, outputs a group, K].
+        covariance: of the integer inputs, [groups, K, K], with `noise` on its diagonal: inputs that vary no more than
+            that move nothing.
+        towards: of the integer inputs with the float outputs, [groups, K, outputs a group].
+        noise: see above.
+        patches: that they are from.
+    """
     columns = rows.shape[2]
     spread = np.trace(covariance, axis1=1, axis2=2) / columns
-    ridge = _RIDGE * max(1.0, _ROWS_A_COLUMN * columns / patches) * spread + np.finfo(np.float32).tiny
+    ridge = _RIDGE * max(1.0, _ROWS_A_COLUMN * columns / patches) * spread
     left = covariance + ridge[:, None, None] * np.eye(columns)
     old = rows.transpose(0, 2, 1)
-    moved: NDArray[np.float64] = old + np.linalg.solve(left, towards - covariance @ old)
+    moved: NDArray[np.float64] = old + np.linalg.solve(left, towards - (covariance @ old - noise * old))
     return np.ascontiguousarray(moved.transpose(0, 2, 1))
 
 
