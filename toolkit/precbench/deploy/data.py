@@ -1,6 +1,7 @@
 """The three parts of the data that a deployment works with: to calibrate on, to choose by, to report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,11 @@ def load_deployment_data(
         DataError: the data cannot be read, or do not fit the model.
     """
 
+    told = _ToldOnce(progress)
+
     def load(split: str) -> EvaluationData:
         found = load_data(
-            spec, session, split=split, seed=seed, directory=directory, on_bad_image=on_bad_image, progress=progress
+            spec, session, split=split, seed=seed, directory=directory, on_bad_image=on_bad_image, progress=told
         )
         return with_class_names(found, session.model)
 
@@ -132,6 +135,21 @@ def load_deployment_data(
         test=test if judged else None,
         preprocessing=preprocessing,
     )
+
+
+class _ToldOnce:
+    """Progress whose notes are said once, though each part of the data is read anew."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._told = progress, set[str]()
+
+    def track(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        return self._progress.track(label, total)
+
+    def note(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._progress.note(text)
 
 
 def _divided(whole: EvaluationData, rng: np.random.Generator) -> tuple[EvaluationData, EvaluationData, EvaluationData]:

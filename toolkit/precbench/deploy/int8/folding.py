@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto
 
@@ -28,6 +29,7 @@ def fold(graph: PlainGraph) -> None:
     _drop_no_ops(graph)
     _fold_batch_normalization(graph)
     _fold_pads(graph)
+    _fold_biases(graph)
 
 
 def _fold_constants(graph: PlainGraph) -> None:
@@ -154,3 +156,33 @@ def _spatial_pads(graph: PlainGraph, pad: NodeProto) -> list[int] | None:
     if (pads < 0).any() or pads[[0, 1, half, half + 1]].any():
         return None
     return [int(n) for n in (*pads[2:half], *pads[half + 2 :])]
+
+
+def _fold_biases(graph: PlainGraph) -> None:
+    """Make a MatMul of a matrix and the bias added to it one Gemm, which has an integer form with a bias."""
+    readers, ranks = graph.readers(), _ranks(graph)
+    gone: set[int] = set()
+    for node in graph.nodes:
+        if not is_standard(node, "MatMul") or ranks.get(node.input[0]) != 2:
+            continue
+        kernel, reader = graph.constants.get(node.input[1]), graph.only_reader(node.output[0], readers)
+        if kernel is None or kernel.ndim != 2 or reader is None or not is_standard(reader, "Add"):
+            continue
+        bias = next(name for name in reader.input if name != node.output[0])
+        if bias in graph.constants and graph.constants[bias].shape == (kernel.shape[1],):
+            node.op_type = "Gemm"
+            node.input.append(bias)
+            node.output[0] = reader.output[0]
+            gone.add(id(reader))
+    graph.nodes = [node for node in graph.nodes if id(node) not in gone]
+
+
+def _ranks(graph: PlainGraph) -> dict[str, int]:
+    """Return how many dimensions tensors have, where ONNX's shape inference knows."""
+    inferred = onnx.shape_inference.infer_shapes(graph.to_proto()).graph
+    values = [*inferred.value_info, *inferred.input]
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in values if _has_shape(value)}
+
+
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.HasField("shape"))

@@ -45,19 +45,20 @@ class _Writer:
         self.graph = graph
         self.nodes: list[NodeProto] = []
         self._plan, self._grids = plan, grids
+        self._readers = graph.readers()
         self._read_as: dict[str, str] = {}
-        self._raw: dict[str, str] = {}
+        self._scales: dict[str, tuple[str, str]] = {}
 
     def write(self, node: NodeProto, part: Part, layers: Mapping[str, IntegerLayer]) -> None:
         """Write a node with what has to stand around it."""
         if part is Part.ACTIVATION:  # eight bits saturate at its limits
-            raw = self._raw.pop(node.input[0], node.input[0])
-            self.hold(node.output[0], raw)
+            self.hold(node.output[0], node.input[0])
             return
         node.input[:] = [self._read_as.get(name, name) for name in node.input]
         if part is Part.WEIGHTED:
-            self._write_weights(node, layers[node.output[0]])
-        self.nodes.append(node)
+            self._write_layer(node, layers[node.output[0]])
+        else:
+            self.nodes.append(node)
         for name in node.output:
             if name:
                 self.hold(name, name)
@@ -73,23 +74,46 @@ class _Writer:
         self._read_as[name] = back
 
     def _grid(self, name: str) -> tuple[str, str]:
-        grid = self._grids[name]
-        scale, zero = f"{name}/scale", f"{name}/zero_point"
-        if scale not in self.graph.constants:
-            self.graph.constants[scale] = np.asarray(grid.scale, np.float32)
-            self.graph.constants[zero] = np.asarray(grid.zero_point, np.uint8)
-        return scale, zero
+        """Return the names of a grid's scale and zero point."""
+        if name not in self._scales:
+            grid = self._grids[name]
+            scale, zero = np.asarray(grid.scale, np.float32), np.asarray(grid.zero_point, np.uint8)
+            self._scales[name] = self._constant(f"{name}/scale", scale), self._constant(f"{name}/zero_point", zero)
+        return self._scales[name]
 
-    def _write_weights(self, node: NodeProto, layer: IntegerLayer) -> None:
+    def _write_layer(self, node: NodeProto, layer: IntegerLayer) -> None:
         name, axis = node.output[0], Layer.of(self.graph, node).axis
         steps = layer.steps.astype(np.float32)
-        kernel = self._dequantized(f"{name}/kernel", layer.codes, steps, axis)
-        if node.op_type == "MatMul":
-            node.input[1] = kernel
+        if node.op_type == "Gemm" and self._is_read_as_float(name):
+            self._write_product(node, layer.codes if axis == 1 else layer.codes.T, steps, layer.bias)
             return
-        bias = self.graph.free_name(f"{name}/bias")
-        self.graph.constants[bias] = layer.bias
-        node.input[:] = [node.input[0], kernel, bias]
+        node.input[1] = self._dequantized(f"{name}/kernel", layer.codes, steps, axis)
+        if node.op_type != "MatMul":
+            node.input[:] = [*node.input[:2], self._constant(f"{name}/bias", layer.bias)]
+        self.nodes.append(node)
+
+    def _is_read_as_float(self, name: str) -> bool:
+        """Whether neither a tensor nor an activation of it is held in eight bits."""
+        behind = [out for reader in self._readers.get(name, []) for out in reader.output]
+        return name not in self._plan.held and not any(out in self._plan.limits for out in behind)
+
+    def _write_product(
+        self, node: NodeProto, codes: NDArray[np.int8], steps: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> None:
+        """Write a Gemm with a float output as MatMul and Sub.
+
+        ONNX Runtime has an integer MatMul with a float output and no such Gemm; a bias that were added, it would make
+        one of, and dequantize the weights in every call.
+        """
+        name = node.output[0]
+        kernel, product = self._dequantized(f"{name}/kernel", codes, steps, 1), self.graph.free_name(f"{name}/product")
+        self._add("MatMul", [node.input[0], kernel], product)
+        self._add("Sub", [product, self._constant(f"{name}/negative_bias", -bias)], name)
+
+    def _constant(self, name: str, value: NDArray[Any]) -> str:
+        free = self.graph.free_name(name)
+        self.graph.constants[free] = value
+        return free
 
     def _dequantized(self, name: str, codes: NDArray[Any], steps: NDArray[np.float32], axis: int) -> str:
         made = [self.graph.free_name(f"{name}/{what}") for what in ("codes", "step", "zero_point", "dq")]
