@@ -200,6 +200,28 @@ def test_a_dead_channel_does_no_harm() -> None:
     assert np.abs(expected - run(found.model.proto, {"x": x})).max() < LEVELS * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("limits", [(-6.0, 6.0), (0.0, 1.5), (-2.0, 2.0)])
+def test_limits_of_a_clip_cut_where_they_did(limits: tuple[float, float]) -> None:
+    rng = np.random.default_rng(3)
+    model = parsed(
+        """clipped (float[n, 8, 6, 6] x) => (float[n, 6, 6, 6] y) {
+            a = Conv (x, w1, b1)
+            c = Clip (a, low, high)
+            b = Conv (c, w2)
+            y = Relu (b)
+        }""",
+        w1=rng.normal(0, 0.15, (16, 8, 1, 1)).astype(np.float32),
+        b1=rng.uniform(-4, 0, 16).astype(np.float32),
+        w2=rng.normal(0, 0.4, (6, 16, 1, 1)).astype(np.float32),
+        low=np.array(limits[0], np.float32),
+        high=np.array(limits[1], np.float32),
+    )
+    x = rng.normal(0, 2, size=(64, 8, 6, 6)).astype(np.float32)
+    expected = run(model.proto, {"x": x})
+    found = run(quantize(model, calibration("x", x)).model.proto, {"x": x})
+    assert np.abs(expected - found).max() < LEVELS * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("method", ["min-max", "percentile", "entropy"])
 def test_every_calibration_method_gives_a_working_model(method: str) -> None:
     found = quantize(as_model(network()), calibration("x", images(64)), method=method)

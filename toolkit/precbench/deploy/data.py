@@ -28,6 +28,7 @@ from precbench.study.evaluation import (
 
 MOST_CALIBRATION_SAMPLES = 512
 _CHUNK_ROWS = 32
+_CHUNK_BYTES = 4 << 20
 _CALIBRATION_SHARE = 0.2
 _LEAST_TO_DIVIDE = 10
 
@@ -50,7 +51,7 @@ class DeploymentData:
 
     def calibration_for(self, session: Session) -> Calibration:
         """Return the calibration samples as feeds of a model."""
-        rows = fixed_batch(session.inputs) or _CHUNK_ROWS
+        rows = fixed_batch(session.inputs) or self._rows_a_chunk(session)
         samples = _rows(self.calibration)
         usable = samples if fixed_batch(session.inputs) is None else samples // rows * rows
         if usable == 0:
@@ -64,6 +65,11 @@ class DeploymentData:
                 yield self._feeds(session, slice(start, min(start + rows, usable)))
 
         return Calibration(chunks=chunks, samples=usable, description=self.calibration.description)
+
+    def _rows_a_chunk(self, session: Session) -> int:
+        """Fewer rows where they are large: all activations of a chunk are held at once."""
+        row_bytes = sum(array.nbytes for array in self._feeds(session, slice(0, 1)).values())
+        return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, row_bytes)))
 
     def reference_feeds(self, session: Session, rows: int) -> dict[str, NDArray[Any]]:
         """Return a few samples as feeds of one run: of the test part where there is one."""

@@ -30,8 +30,9 @@ def equalise(graph: PlainGraph, plan: Plan, calibration: Calibration) -> int:
     readers, makers = graph.readers(), graph.makers()
     between = {
         name: (maker, behind)
-        for name in plan.limits
-        if (maker := _maker_of(makers, name)) is not None
+        for name, (low, _) in plan.limits.items()
+        if low == 0.0  # a limit below zero would cut elsewhere after scaling
+        and (maker := _maker_of(makers, name)) is not None
         and (behind := _convolutions(graph, readers.get(name, []), name))
     }
     highest = _highest(graph, list(between), calibration)
