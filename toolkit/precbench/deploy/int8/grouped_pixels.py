@@ -4,8 +4,8 @@ ONNX Runtime's fast integer convolution takes input channels by fours (`MlasConv
 an image has three: such a stem is slower in int8 than in float32. In channels-last order, g pixels of a row with C
 channels are one pixel with g x C: a reshape, which copies nothing. The kernel is spread out accordingly and gives r
 outputs side by side as r x O channels, which a reshape turns back. The products with the zeros that the spread kernel
-has too many cost less than what the fast kernel saves: at batch 32 MobileNetV2's stem takes 2.2 times less time than in ONNX
-Runtime's own int8 form (benchmarks/results/int8.md).
+has too many cost less than what the fast kernel saves: at batch 32 MobileNetV2's stem takes 2.2 times less time than
+in ONNX Runtime's own int8 form (benchmarks/results/int8.md).
 """
 
 from dataclasses import dataclass

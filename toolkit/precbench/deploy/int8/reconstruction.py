@@ -1,11 +1,11 @@
 """Integer weights, layer after layer: each is fitted to what the layers before it really hand on, then rounded.
 
-Rounding each weight to the nearest step is not enough for depthwise networks: the rounding errors of nine weights do not
-cancel, and a first layer's eight-bit activations carry noise that later ones amplify. So the layers are gone through in
-order, with the float network and the integer one side by side. Of a layer with float
-input x, integer input z and kernel rows W, the rows are moved to where V z is nearest to W x (ridge regression towards
-W), then rounded to the grid whose step leaves the least error in the outputs; the bias takes up what is left of the
-mean, which is the bias correction of Nagel et al. (ICCV 2019).
+Rounding each weight to the nearest step is not enough for depthwise networks: the rounding errors of nine weights do
+not cancel, and a first layer's eight-bit activations carry noise that later ones amplify. So the layers are gone
+through in order, with the float network and the integer one side by side. Of a layer with float input x, integer input
+z and kernel rows W, the rows are moved to where V z is nearest to W x (ridge regression towards W), then rounded to the
+grid whose step leaves the least error in the outputs; the bias takes up what is left of the mean, which is the bias
+correction of Nagel et al. (ICCV 2019).
 
 Source: the layerwise least squares of Hubara et al., Accurate post training quantization with small calibration sets
 (ICML 2021), in closed form.
