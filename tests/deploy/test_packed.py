@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from precbench.deploy.packed import Packed, pack
+from precbench.deploy.packed.packing import Packed, pack
 from precbench.deploy.stored import StoredTensor
 from precbench.errors import ModelError
 from precbench.graph import OnnxModel, load_model, save_model

@@ -85,7 +85,7 @@ def make(
         ModelError: the model cannot be had in that form; the message says why.
     """
     if form is Form.PACKED:
-        from precbench.deploy.packed import pack
+        from precbench.deploy.packed.packing import pack
 
         packed = pack(model)
         save_model(packed.model, path)
