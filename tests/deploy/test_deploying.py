@@ -2,28 +2,32 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+import precbench.deploy.packed.packing
 from precbench.bench.options import TimingOptions
 from precbench.bench.sessions import open_model
 from precbench.deploy.data import DeploymentData, load_deployment_data
 from precbench.deploy.deploying import Deployed, deploy
-from precbench.deploy.folder import put_in_place
 from precbench.deploy.forms import Form
 from precbench.deploy.manifest import read_manifest
+from precbench.deploy.packed.packing import Packed, pack
 from precbench.deploy.request import Request
 from precbench.deploy.verifying import verify
-from precbench.errors import DataError, ModelError, OutputError, UsageError
+from precbench.errors import DataError, ModelError, UsageError
 from precbench.files import file_digest
+from precbench.graph import OnnxModel
 from precbench.runtime import SessionSettings
 from precbench.study.rounding import round_file
 
-from .conftest import images
+from .conftest import images, network
 
 FILES = {"manifest.json", "model.onnx", "model_card.md", "reference.npz"}
 
@@ -111,46 +115,6 @@ def test_int8_without_data_is_refused(tmp_path: Path, network_file: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_folder_is_replaced_only_when_forced_and_only_if_it_is_a_deployed_one(
-    tmp_path: Path, rounded_file: Path
-) -> None:
-    out = tmp_path / "out"
-    request = Request(model=rounded_file, output=out, form=Form.PACKED, timing=None)
-    deploy(request, None)
-    with pytest.raises(OutputError, match="exists already"):
-        deploy(request, None)
-    again = Request(model=rounded_file, output=out, form=Form.PACKED, timing=None, force=True)
-    (out / "old").write_text("x")
-    deploy(again, None)
-    assert {path.name for path in out.iterdir()} == FILES
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no deployed folder"):
-        deploy(Request(model=rounded_file, output=mine, form=Form.PACKED, timing=None, force=True), None)
-    assert (mine / "thesis.txt").read_text() == "years of work"
-
-
-def test_what_was_there_stays_when_the_new_one_cannot_take_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old, new = tmp_path / "out", tmp_path / "stage" / "new"
-    old.mkdir()
-    (old / "a").write_text("old")
-    new.mkdir(parents=True)
-    rename = Path.rename
-
-    def refuse(self: Path, target: Path) -> Path:
-        if self == new:
-            raise OSError("no")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(OSError, match="no"):
-        put_in_place(new, old)
-    assert (old / "a").read_text() == "old"
-
-
 def test_auto_keeps_the_best_and_says_whether_it_holds(tmp_path: Path, rounded_file: Path, data_file: Path) -> None:
     data = data_of(rounded_file, data_file)
     lenient = Request(model=rounded_file, output=tmp_path / "a", form=None, timing=None, max_drop_points=20.0)
@@ -171,6 +135,64 @@ def test_auto_says_why_a_form_could_not_be_made(tmp_path: Path, network_file: Pa
     packed = next(row for row in done.manifest["tried"] if row["form"] == "packed")
     assert not packed["made"]
     assert "also tried: packed" in (done.folder / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_auto_chooses_on_the_validation_part_and_reports_on_the_test_part(
+    tmp_path: Path, rounded_file: Path, data_file: Path
+) -> None:
+    data = data_of(rounded_file, data_file)
+    assert data.validation is not None
+    fewer = replace(
+        data.validation,
+        inputs={name: array[:100] for name, array in (data.validation.inputs or {}).items()},
+        labels=None if data.validation.labels is None else data.validation.labels[:100],
+    )
+    request = Request(model=rounded_file, output=tmp_path / "a", form=None, timing=None, max_drop_points=20.0)
+    manifest = deploy(request, replace(data, validation=fewer)).manifest
+    assert {row["validation"]["samples"] for row in manifest["tried"]} == {100}
+    assert manifest["accuracy"]["samples"] == 160
+
+
+def test_a_form_that_gives_no_numbers_is_refused_and_auto_goes_on_without_it(
+    tmp_path: Path, rounded_file: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: OnnxModel) -> Packed:
+        packed = pack(model)
+        for tensor in packed.model.proto.graph.initializer:
+            if tensor.name.startswith("decimal_scale"):
+                tensor.CopyFrom(numpy_helper.from_array(np.zeros(tuple(tensor.dims), np.float32), tensor.name))
+        return packed
+
+    monkeypatch.setattr(precbench.deploy.packed.packing, "pack", broken)
+    request = Request(model=rounded_file, output=tmp_path / "a", form=Form.PACKED, timing=None)
+    with pytest.raises(ModelError, match="'scores' is not finite where it was a number"):
+        deploy(request, None)
+    assert not list(tmp_path.iterdir())
+    auto = Request(model=rounded_file, output=tmp_path / "a", form=None, timing=None, max_drop_points=20.0)
+    manifest = deploy(auto, data_of(rounded_file, data_file)).manifest
+    assert manifest["form"] == "int8"
+    assert "not finite" in next(row["reason"] for row in manifest["tried"] if not row["made"])
+
+
+def test_a_reference_that_cannot_be_read_is_refused_before_any_work(tmp_path: Path, rounded_file: Path) -> None:
+    (tmp_path / "torn.onnx").write_bytes(rounded_file.read_bytes()[:-100])
+    request = Request(
+        model=rounded_file, output=tmp_path / "a", form=Form.PACKED, timing=None, reference=tmp_path / "torn.onnx"
+    )
+    with pytest.raises(ModelError, match=r"torn\.onnx"):
+        deploy(request, None)
+    assert not (tmp_path / "a").exists()
+
+
+def test_labels_of_a_model_that_is_no_classifier_are_said_not_to_count(tmp_path: Path, data_file: Path) -> None:
+    proto = network()
+    proto.graph.output.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", 24]))
+    onnx.save(proto, tmp_path / "two.onnx")
+    data = data_of(tmp_path / "two.onnx", data_file)
+    assert data.validation is None
+    assert data.not_judged is not None
+    assert "scores ['n', 5]" in data.not_judged
+    assert "flat" in data.not_judged
 
 
 @pytest.mark.slow

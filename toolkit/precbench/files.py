@@ -115,7 +115,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary = Path(name)
         write(temporary)
         _flush(temporary)
-        temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask())
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
@@ -146,7 +146,8 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the mask of the permissions that new files do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

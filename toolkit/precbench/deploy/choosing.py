@@ -1,14 +1,17 @@
-"""Which form to ship: make those that there are, time them together, judge each on the validation part."""
+"""Which form to ship: make those that there are, judge each on the validation part, and time them together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp, log
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from precbench.bench.inputs import inputs_for_batches
 from precbench.bench.sessions import open_model
-from precbench.deploy.data import DeploymentData
+from precbench.deploy.data import DeploymentData, reference_feeds
 from precbench.deploy.forms import Form, Made, make
+from precbench.deploy.likeness import check_likeness
 from precbench.deploy.manifest import MODEL
 from precbench.deploy.measuring import compare_accuracy, drop_points, measure_time
 from precbench.deploy.request import Request
@@ -17,6 +20,11 @@ from precbench.errors import DataError, ModelError, ProviderError, UsageError
 from precbench.graph import load_model
 from precbench.progress import Progress
 from precbench.runtime import Session
+from precbench.timing.verdict import Verdict
+
+Row = dict[str, Any]
+"""What was found of a form: form, made (else reason), model_bytes, time (a list, one per batch size, or None),
+validation, drop_points, within_max_drop (None: not known), gains (None: not made)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +34,8 @@ class Choice:
     Args:
         made: the model.
         tried: one row per form, those that could not be made among them.
-        holds: whether it is shown to lose at most what was asked for; None where nothing was asked, or is known.
+        holds: whether it is shown to lose at most what was asked for and is smaller or faster; None where nothing was
+            asked, or is known.
         time: ratios by form and what they were measured with; None where nothing was timed.
     """
 
@@ -39,7 +48,7 @@ class Choice:
 def choose(
     request: Request, session: Session, data: DeploymentData | None, stage: Path, *, progress: Progress
 ) -> Choice:
-    """Make the forms asked for, and keep the fastest that holds; where none holds, the one that loses least.
+    """Make the forms asked for, and keep the best (see `best_row`).
 
     Args:
         request: see `Request`.
@@ -51,12 +60,72 @@ def choose(
     Raises:
         ModelError, UsageError, DataError: the form that was asked for cannot be made, or none can.
     """
-    made, failed = _make_all(request, session, data, stage, progress)
+    made, rows, failed = _make_all(request, session, data, stage, progress)
     timed = _time(request, made, progress)
-    rows = [_row(request, one, data, timed, progress) for one in made]
-    best = min(range(len(made)), key=lambda index: _rank(rows[index], request.form))
-    holds = rows[best]["within_max_drop"] if request.form is None else None
+    size = model_bytes(request.compared_with)
+    for row in rows:
+        row["time"] = None if timed is None else timed["ratios"][row["form"]]
+        row["gains"] = gains(row, size)
+    if request.form is not None:
+        return Choice(made=made[0], tried=(*rows, *failed), holds=None, time=timed)
+    best = best_row(rows)
+    within = rows[best]["within_max_drop"]
+    holds = None if within is None else bool(within and rows[best]["gains"])
     return Choice(made=made[best], tried=(*rows, *failed), holds=holds, time=timed)
+
+
+def gains(row: Mapping[str, Any], reference_bytes: int) -> bool:
+    """Say whether a form is smaller than the reference, or shown to be faster at a batch size."""
+    faster = any(one["verdict"] == Verdict.FASTER for one in row["time"] or ())
+    return faster or row["model_bytes"] < reference_bytes
+
+
+def best_row(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return the position of the form to keep, of those made.
+
+    Of those within the limit and smaller or faster than the reference: the fastest by the geometric mean over batch
+    sizes, and of those that the intervals do not tell from it, the smallest file. Where there is none: the one that
+    may lose least. Where nothing is known of accuracy, what changes no output comes first.
+    """
+    found = range(len(rows))
+    if all(row["within_max_drop"] is None for row in rows):
+        exact = [index for index in found if rows[index]["form"] == Form.PACKED]
+        return _fastest(rows, exact or list(found))
+    within = [index for index in found if rows[index]["within_max_drop"]]
+    candidates = [index for index in within if rows[index]["gains"]] or within
+    if candidates:
+        return _fastest(rows, candidates)
+    return min(found, key=lambda index: (_drop(rows[index]), _mean_ratio(rows[index])))
+
+
+def _fastest(rows: Sequence[Mapping[str, Any]], among: Sequence[int]) -> int:
+    fastest = min(among, key=lambda index: _mean_ratio(rows[index]))
+    alike = [index for index in among if _alike(rows[index], rows[fastest])]
+    return min(alike, key=lambda index: (rows[index]["model_bytes"], _mean_ratio(rows[index])))
+
+
+def _mean_ratio(row: Mapping[str, Any]) -> float:
+    """Geometric mean over batch sizes; what could not be timed counts as slower than all that could."""
+    points = [one["ratio"]["point"] for one in row["time"] or ()]
+    if not points:
+        return 1.0
+    return float("inf") if None in points else exp(fmean(log(point) for point in points))
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the intervals overlap at every batch size; one that is not there overlaps with all."""
+    pairs = zip(one["time"] or (), other["time"] or (), strict=True)
+    return all(_overlap(mine["ratio"], its["ratio"]) for mine, its in pairs)
+
+
+def _overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["low"] is None or other["low"] is None:
+        return True
+    return bool(one["low"] <= other["high"] and other["low"] <= one["high"])
+
+
+def _drop(row: Mapping[str, Any]) -> float:
+    return float("inf") if row["drop_points"] is None else float(row["drop_points"])
 
 
 def _forms(request: Request, session: Session) -> list[Form]:
@@ -67,22 +136,13 @@ def _forms(request: Request, session: Session) -> list[Form]:
 
 def _make_all(
     request: Request, session: Session, data: DeploymentData | None, stage: Path, progress: Progress
-) -> tuple[list[Made], list[dict[str, Any]]]:
-    made, failed = list[Made](), list[dict[str, Any]]()
+) -> tuple[list[Made], list[Row], list[Row]]:
+    """Return what could be made, a row for each, and a row for each that could not be made or cannot be used."""
+    made, rows, failed = list[Made](), list[Row](), list[Row]()
     for form in _forms(request, session):
-        path = stage / form / MODEL
         try:
-            one = make(
-                form,
-                load_model(request.model),
-                path,
-                session=session,
-                data=data,
-                method=request.method,
-                seed=request.seed,
-                progress=progress,
-            )
-            open_model(path, request.settings)
+            one = _make(form, request, session, data, stage, progress=progress)
+            rows.append(_row(request, one, data, progress))
             made.append(one)
         except (ModelError, UsageError, DataError, ProviderError) as error:
             if request.form is not None:
@@ -92,7 +152,27 @@ def _make_all(
     if not made:
         reasons = "; ".join(f"{row['form']}: {row['reason']}" for row in failed)
         raise ModelError(f"{request.model} can be had in no form: {reasons}", "mend the reason of one of them")
-    return made, failed
+    return made, rows, failed
+
+
+def _make(
+    form: Form, request: Request, session: Session, data: DeploymentData | None, stage: Path, *, progress: Progress
+) -> Made:
+    path = stage / form / MODEL
+    made = make(
+        form,
+        load_model(request.model),
+        path,
+        session=session,
+        data=data,
+        method=request.method,
+        seed=request.seed,
+        progress=progress,
+    )
+    open_model(path, request.settings)
+    feeds, _ = reference_feeds(data, session, seed=request.seed, shapes=request.shapes)
+    check_likeness(made, request.model, feeds)
+    return made
 
 
 def _time(request: Request, made: Sequence[Made], progress: Progress) -> dict[str, Any] | None:
@@ -114,15 +194,12 @@ def _time(request: Request, made: Sequence[Made], progress: Progress) -> dict[st
     }
 
 
-def _row(
-    request: Request, one: Made, data: DeploymentData | None, timed: Mapping[str, Any] | None, progress: Progress
-) -> dict[str, Any]:
+def _row(request: Request, one: Made, data: DeploymentData | None, progress: Progress) -> Row:
     """What was found of one form; its accuracy where a choice has to be made by it."""
-    row: dict[str, Any] = {
+    row: Row = {
         "form": str(one.form),
         "made": True,
         "model_bytes": model_bytes(one.path),
-        "time": None if timed is None else timed["ratios"][str(one.form)],
         "validation": None,
         "drop_points": None,
         "within_max_drop": None,
@@ -143,16 +220,3 @@ def _row(
         row |= {"validation": found.in_short(), "drop_points": drop}
         row["within_max_drop"] = drop <= request.max_drop_points
     return row
-
-
-def _rank(row: Mapping[str, Any], asked: Form | None) -> tuple[float, ...]:
-    """Order forms: those that hold by time, then bytes; the others by what they may lose."""
-    if asked is not None:
-        return (0.0,)
-    point = row["time"][0]["ratio"]["point"] if row["time"] else None
-    time = 1.0 if point is None else float(point)
-    if row["within_max_drop"] is None:  # nothing is known of accuracy: what changes no output comes first
-        return (float(row["form"] != Form.PACKED), time)
-    if row["within_max_drop"]:
-        return (0.0, time, float(row["model_bytes"]))
-    return (1.0, float(row["drop_points"]), time)

@@ -13,8 +13,8 @@ from precbench.datasets import Preprocessing
 from precbench.deploy.int8.ranges import Calibration
 from precbench.errors import DataError
 from precbench.progress import SILENT, Progress
-from precbench.runtime import Session, fixed_batch
-from precbench.runtime.batches import batched_names
+from precbench.runtime import Session, fixed_batch, input_recipe, seeded_inputs
+from precbench.runtime.batches import batched_names, rows_of
 from precbench.study.evaluation import (
     EvaluationData,
     image_feeds,
@@ -27,6 +27,7 @@ from precbench.study.evaluation import (
 )
 
 MOST_CALIBRATION_SAMPLES = 512
+REFERENCE_ROWS = 16
 _CHUNK_ROWS = 32
 _CHUNK_BYTES = 4 << 20
 _CALIBRATION_SHARE = 0.2
@@ -42,17 +43,19 @@ class DeploymentData:
         validation: labelled samples to choose by; None where there are no labels.
         test: labelled samples to report; likewise.
         preprocessing: of images; None for arrays.
+        not_judged: why accuracy cannot be measured, in words; None where it can.
     """
 
     calibration: EvaluationData
     validation: EvaluationData | None
     test: EvaluationData | None
     preprocessing: Preprocessing | None
+    not_judged: str | None = None
 
     def calibration_for(self, session: Session) -> Calibration:
         """Return the calibration samples as feeds of a model."""
         rows = fixed_batch(session.inputs) or self._rows_a_chunk(session)
-        samples = _rows(self.calibration)
+        samples = _rows(self.calibration, session)
         usable = samples if fixed_batch(session.inputs) is None else samples // rows * rows
         if usable == 0:
             raise DataError(
@@ -71,11 +74,11 @@ class DeploymentData:
         row_bytes = sum(array.nbytes for array in self._feeds(session, slice(0, 1)).values())
         return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, row_bytes)))
 
-    def reference_feeds(self, session: Session, rows: int) -> dict[str, NDArray[Any]]:
-        """Return a few samples as feeds of one run: of the test part where there is one."""
+    def first(self, session: Session, rows: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return a few samples as feeds of one run, and where they are from: the test part where there is one."""
         part = self.test or self.calibration
-        count = fixed_batch(session.inputs) or min(rows, _rows(part))
-        return self._feeds(session, slice(0, count), part)
+        count = fixed_batch(session.inputs) or min(rows, _rows(part, session))
+        return self._feeds(session, slice(0, count), part), {"kind": "data", **part.description}
 
     def _feeds(self, session: Session, rows: slice, part: EvaluationData | None = None) -> dict[str, NDArray[Any]]:
         data = part or self.calibration
@@ -123,13 +126,13 @@ def load_deployment_data(
 
     rng = np.random.default_rng(seed)
     if is_one_set(spec, session):
-        parts = _divided(load("test"), rng)
+        parts = _divided(load("test"), session, rng)
     else:
         train = load("train")
-        chosen = rng.permutation(_rows(train))[:MOST_CALIBRATION_SAMPLES]
-        parts = (_taken(train, np.sort(chosen)), load("validation"), load("test"))
+        chosen = rng.permutation(_rows(train, session))[:MOST_CALIBRATION_SAMPLES]
+        parts = (_taken(train, session, chosen), load("validation"), load("test"))
     calibration, validation, test = parts
-    judged = calibration.labels is not None and is_classifier(session)
+    not_judged = _why_not_judged(calibration, session)
     preprocessing = None
     if calibration.images is not None:
         preprocessing = (
@@ -137,10 +140,21 @@ def load_deployment_data(
         )
     return DeploymentData(
         calibration=calibration,
-        validation=validation if judged else None,
-        test=test if judged else None,
+        validation=validation if not_judged is None else None,
+        test=test if not_judged is None else None,
         preprocessing=preprocessing,
+        not_judged=not_judged,
     )
+
+
+def reference_feeds(
+    data: DeploymentData | None, session: Session, *, seed: int, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return a few inputs, of the data or drawn from the seed, as feeds of one run, and how they were had."""
+    if data is not None:
+        return data.first(session, REFERENCE_ROWS)
+    feeds = seeded_inputs(session.inputs, seed=seed, batch=REFERENCE_ROWS, shapes=shapes)
+    return feeds, input_recipe(session.inputs, seed=seed, batch=REFERENCE_ROWS, shapes=shapes)
 
 
 class _ToldOnce:
@@ -158,37 +172,47 @@ class _ToldOnce:
             self._progress.note(text)
 
 
-def _divided(whole: EvaluationData, rng: np.random.Generator) -> tuple[EvaluationData, EvaluationData, EvaluationData]:
-    rows = _rows(whole)
+def _why_not_judged(data: EvaluationData, session: Session) -> str | None:
+    if is_classifier(session):
+        return "the data have no labels" if data.labels is None else None
+    outputs = ", ".join(f"{spec.name} {list(spec.shape)} of {spec.dtype}" for spec in session.outputs)
+    return f"the model is no classifier with one output of scores; it has {outputs}"
+
+
+def _divided(
+    whole: EvaluationData, session: Session, rng: np.random.Generator
+) -> tuple[EvaluationData, EvaluationData, EvaluationData]:
+    rows = _rows(whole, session)
     if rows < _LEAST_TO_DIVIDE:
         raise DataError(
             f"{rows} samples are too few to calibrate, choose and report with", "give some hundred samples with --data"
         )
     order = rng.permutation(rows)
     if whole.labels is None:
-        return _taken(whole, np.sort(order[:MOST_CALIBRATION_SAMPLES])), whole, whole
+        return _taken(whole, session, order[:MOST_CALIBRATION_SAMPLES]), whole, whole
     first = min(MOST_CALIBRATION_SAMPLES, max(1, int(rows * _CALIBRATION_SHARE)))
     middle = first + (rows - first) // 2
-    calibration, validation, test = (
-        _taken(whole, np.sort(part)) for part in (order[:first], order[first:middle], order[middle:])
+    return (
+        _taken(whole, session, order[:first]),  # in drawn order: its first samples are of all kinds
+        _taken(whole, session, np.sort(order[first:middle])),
+        _taken(whole, session, np.sort(order[middle:])),
     )
-    return calibration, validation, test
 
 
-def _rows(data: EvaluationData) -> int:
+def _rows(data: EvaluationData, session: Session) -> int:
     if data.images is not None:
         return len(data.images)
-    return max((len(array) for array in (data.inputs or {}).values() if array.ndim), default=0)
+    return rows_of(data.inputs or {}, batched_names(session.inputs))
 
 
-def _taken(data: EvaluationData, rows: NDArray[np.intp]) -> EvaluationData:
-    whole = _rows(data)
+def _taken(data: EvaluationData, session: Session, rows: NDArray[np.intp]) -> EvaluationData:
+    names = batched_names(session.inputs)
     return replace(
         data,
         description={**data.description, "samples": len(rows)},
         images=None if data.images is None else data.images[rows],
         inputs=None
         if data.inputs is None
-        else {k: v[rows] if v.ndim and len(v) == whole else v for k, v in data.inputs.items()},
+        else {name: array[rows] if name in names else array for name, array in data.inputs.items()},
         labels=None if data.labels is None else data.labels[rows],
     )

@@ -12,17 +12,17 @@ from precbench.bench.gate import model_digest
 from precbench.bench.sessions import open_model
 from precbench.deploy.card import model_card
 from precbench.deploy.choosing import Choice, choose
-from precbench.deploy.data import DeploymentData
-from precbench.deploy.folder import check_folder, put_in_place
+from precbench.deploy.data import DeploymentData, reference_feeds
+from precbench.deploy.folder import check_folder, nearest_folder, put_in_place
 from precbench.deploy.manifest import CARD, MANIFEST, REFERENCE, SCHEMA_VERSION, file_entries
 from precbench.deploy.measuring import compare_accuracy
-from precbench.deploy.reference import ROWS, TOLERANCES, write_reference
+from precbench.deploy.reference import TOLERANCES, write_reference
 from precbench.deploy.request import Request
 from precbench.deploy.sizes import model_bytes, zstd_bytes
 from precbench.files import write_json, write_text
 from precbench.graph import load_model
 from precbench.progress import SILENT, Progress
-from precbench.runtime import Session, SessionSettings, TensorSpec, environment, input_recipe, seeded_inputs
+from precbench.runtime import Session, SessionSettings, TensorSpec, environment
 from precbench.study.compression import ZSTD_LEVEL
 
 
@@ -33,7 +33,8 @@ class Deployed:
     Args:
         folder: where it lies.
         manifest: as written.
-        holds: whether it is shown to lose at most what was asked for; None where nothing was asked, or is known.
+        holds: whether it is shown to lose at most what was asked for, and is smaller or faster; None where nothing was
+            asked, or is known.
     """
 
     folder: Path
@@ -50,11 +51,12 @@ def deploy(request: Request, data: DeploymentData | None, *, progress: Progress 
         OutputError: the folder exists, or cannot be written.
         ModelError, DataError, UsageError, ProviderError: the model cannot be had so; nothing is left then.
     """
-    check_folder(request.output, force=request.force)
+    check_folder(request.output, force=request.force, sources=(request.model, request.compared_with))
     source = open_model(request.model, request.settings)
-    parent = request.output.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{request.output.name}.", dir=parent) as name:
+    if request.reference is not None:
+        open_model(request.reference, request.settings)
+    beside = nearest_folder(request.output)
+    with tempfile.TemporaryDirectory(prefix=f".{request.output.name}.", dir=beside) as name:
         stage = Path(name)
         choice = choose(request, source, data, stage, progress=progress)
         folder = choice.made.path.parent
@@ -62,7 +64,7 @@ def deploy(request: Request, data: DeploymentData | None, *, progress: Progress 
         write_text(folder / CARD, model_card(manifest))
         manifest["files"] = file_entries(folder)
         write_json(folder / MANIFEST, manifest)
-        put_in_place(folder, request.output)
+        put_in_place(folder, request.output, force=request.force)
     return Deployed(folder=request.output, manifest=manifest, holds=choice.holds)
 
 
@@ -87,6 +89,7 @@ def _manifest(
         "preprocessing": None if data is None or data.preprocessing is None else data.preprocessing.to_json(),
         "bytes": _bytes(path, request.compared_with),
         "accuracy": _accuracy(request, path, data, progress),
+        "accuracy_not_measured": "without data" if data is None else data.not_judged,
         "time": None if choice.time is None else {**choice.time, "ratios": choice.time["ratios"][form]},
         "reference_outputs": _reference(request, session, source, data, TOLERANCES[form]),
         "about": dict(choice.made.about),
@@ -112,12 +115,7 @@ def _reference(
     request: Request, session: Session, source: Session, data: DeploymentData | None, tolerance: float
 ) -> dict[str, Any]:
     """Write a few inputs with the outputs on the CPU, and return what the manifest says of them."""
-    if data is not None:
-        part = data.test or data.calibration
-        feeds, drawn = data.reference_feeds(source, ROWS), {"kind": "data", **part.description}
-    else:
-        feeds = seeded_inputs(source.inputs, seed=request.seed, batch=ROWS, shapes=request.shapes)
-        drawn = input_recipe(source.inputs, seed=request.seed, batch=ROWS, shapes=request.shapes)
+    feeds, drawn = reference_feeds(data, source, seed=request.seed, shapes=request.shapes)
     write_reference(session.model.with_name(REFERENCE), session, feeds)
     return {"file": REFERENCE, "inputs": drawn, "provider": "cpu", "tolerance": tolerance}
 

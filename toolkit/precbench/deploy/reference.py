@@ -14,7 +14,6 @@ from precbench.runtime import Session, read_arrays
 
 Arrays = Mapping[str, NDArray[Any]]
 
-ROWS = 16
 TOLERANCES = {"float": 1e-3, "packed": 1e-3, "fp16": 2e-2, "int8": 0.2}
 """Largest difference of an output over its largest value. float32 sums differ between kernels and machines by rounding
 alone, and a GPU may compute in TF32; of int8, whole levels of activations may fall to the other side."""
