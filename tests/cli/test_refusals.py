@@ -1,6 +1,8 @@
 """Bad input gives two lines, exit status 2, no traceback, and leaves nothing half-written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +279,26 @@ def test_check_data_that_cannot_be_read(precbench, tmp_path: Path) -> None:
     for name in ("cut.npz", "array.npy", "none.npz"):
         refused(precbench("export", "m.keras", "-o", "m.onnx", "--check-data", name), name)
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_bug_is_told_as_one_and_never_as_a_missed_threshold(
+    precbench, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise IndexError("off by one")
+
+    monkeypatch.setattr("precbench.graph.load_model", broken)
+    result = precbench("inspect", model)
+    assert result.status == 70
+    assert "IndexError: off by one" in result.err
+    assert "precbench has a bug" in result.err
+
+
+def test_a_reader_that_is_gone_is_no_missed_threshold(model: Path) -> None:
+    command = [sys.executable, "-c", "from precbench.cli import main; main()", "inspect", str(model)]
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.stdout is not None
+    assert done.stderr is not None
+    done.stdout.close()
+    assert done.wait(60) == 141
+    assert not done.stderr.read()

@@ -2,8 +2,10 @@
 
 import errno
 import importlib
+import os
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,7 +18,7 @@ COMMANDS = (
 )
 """One module each, in the order of the work."""
 
-_INTERRUPTED = 130
+_INTERRUPTED, _PIPE_CLOSED, _BUG = 130, 141, 70
 _OF_THE_SYSTEM = frozenset(
     {errno.ENAMETOOLONG, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EDQUOT}
 )
@@ -52,7 +54,11 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit status: 0 done, 1 a threshold the user set was missed, 2 bad usage or input."""
+    """Run the command line.
+
+    Exit status: 0 done, 1 a threshold the user set was missed, 2 bad usage or input, 70 a bug, with its traceback;
+    130 and 141 as the shell gives them for Ctrl-C and a reader that is gone (`| head`).
+    """
     for command in COMMANDS:
         importlib.import_module(f"precbench.cli.{command}")  # registers it
     try:
@@ -61,16 +67,26 @@ def main() -> None:
         _fail(error.problem, error.remedy)
     except typer.TyperException as error:
         _fail(_message(error), f"see `{_command(error)} --help`")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
+        status = _PIPE_CLOSED
     except OSError as error:
         if error.errno not in _OF_THE_SYSTEM:
-            raise
+            _fail_by_bug()
         named = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror}{named}", "choose another path, or make room or give the permission for it")
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
+    except Exception:  # told as what it is, not with the status of a threshold that was missed
+        _fail_by_bug()
     if status == _INTERRUPTED:  # Typer itself turns Ctrl-C into this status
         _fail("interrupted", "run the same command again; what it had saved is kept", status=_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail_by_bug() -> NoReturn:
+    traceback.print_exc()
+    _fail("precbench has a bug", "report the command and the lines above", status=_BUG)
 
 
 def _message(error: typer.TyperException) -> str:
@@ -83,7 +99,7 @@ def _command(error: typer.TyperException) -> str:
     return context.command_path if context is not None else "precbench"
 
 
-def _fail(problem: str, remedy: str, *, status: int = 2) -> None:
+def _fail(problem: str, remedy: str, *, status: int = 2) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.write(f"error: {printable(problem)}\n  try: {printable(remedy)}\n")
     sys.exit(status)

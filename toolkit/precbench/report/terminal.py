@@ -11,10 +11,17 @@ from precbench.progress import SILENT
 _WIDE = 200  # columns where the output is no terminal: nothing is cut in a file or a pipe
 
 
+class _Console(Console):
+    """A console whose reader may go, as `| head` does: Rich itself would end with the status of a missed threshold."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console for standard output, or standard error; NO_COLOR and pipes are respected."""
-    console = Console(stderr=stderr, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=_WIDE)
+    console = _Console(stderr=stderr, highlight=False, emoji=False)
+    return console if console.is_terminal else _Console(stderr=stderr, highlight=False, emoji=False, width=_WIDE)
 
 
 def say(console: Console, text: str) -> None:
