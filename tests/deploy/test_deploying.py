@@ -121,10 +121,17 @@ def test_auto_keeps_the_best_and_says_whether_it_holds(tmp_path: Path, rounded_f
     done = deploy(lenient, data)
     assert done.holds is True
     assert {row["form"] for row in done.manifest["tried"]} == {"packed", "int8"}
-    impossible = Request(model=rounded_file, output=tmp_path / "b", form=None, timing=None, max_drop_points=0.0)
-    best = deploy(impossible, data)
+    exact = Request(model=rounded_file, output=tmp_path / "b", form=None, timing=None, max_drop_points=0.0)
+    best = deploy(exact, data)
+    assert best.manifest["form"] == "packed"  # its outputs are the model's own: no images are needed to show that
+    assert best.holds is True
+
+
+def test_auto_leaves_what_comes_nearest_where_none_holds(tmp_path: Path, network_file: Path, data_file: Path) -> None:
+    impossible = Request(model=network_file, output=tmp_path / "b", form=None, timing=None, max_drop_points=0.0)
+    best = deploy(impossible, data_of(network_file, data_file))
     assert best.holds is False
-    assert best.manifest["form"] == "packed"  # it loses nothing, yet so few images do not show a loss of 0
+    assert best.manifest["form"] == "int8"
     assert (best.folder / "model.onnx").is_file()
 
 
@@ -149,7 +156,7 @@ def test_auto_chooses_on_the_validation_part_and_reports_on_the_test_part(
     )
     request = Request(model=rounded_file, output=tmp_path / "a", form=None, timing=None, max_drop_points=20.0)
     manifest = deploy(request, replace(data, validation=fewer)).manifest
-    assert {row["validation"]["samples"] for row in manifest["tried"]} == {100}
+    assert [row["validation"]["samples"] for row in manifest["tried"] if row["form"] == "int8"] == [100]
     assert manifest["accuracy"]["samples"] == 160
 
 
@@ -296,6 +303,9 @@ def test_calibration_data_of_another_shape_or_too_few_are_refused(tmp_path: Path
     np.savez(tmp_path / "wrong.npz", x=np.zeros((40, 8, 8, 3), np.float32), labels=np.zeros(40, np.int64))
     with pytest.raises(DataError, match=r"wrong\.npz"):
         data_of(network_file, tmp_path / "wrong.npz")
+    np.savez(tmp_path / "torn.npz", x=images(40), labels=np.zeros(10, np.int64))
+    with pytest.raises(DataError, match="10 labels for 40 samples"):
+        data_of(network_file, tmp_path / "torn.npz")
     np.savez(tmp_path / "few.npz", x=images(30), labels=np.zeros(30, np.int64))
     request = Request(model=network_file, output=tmp_path / "out", form=Form.INT8, timing=None)
     with pytest.raises(DataError, match="too few to calibrate"):

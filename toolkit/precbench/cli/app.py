@@ -77,6 +77,8 @@ def main() -> None:
         _fail(f"{error.strerror}{named}", "choose another path, or make room or give the permission for it")
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
+    except MemoryError:
+        _fail("memory ran out", "free some, or give a smaller model, batch or data set")
     except Exception:  # told as what it is, not with the status of a threshold that was missed
         _fail_by_bug()
     if status == _INTERRUPTED:  # Typer itself turns Ctrl-C into this status

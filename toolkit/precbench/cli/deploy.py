@@ -47,11 +47,13 @@ def deploy(
         ),
     ] = None,
     max_drop: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--max-drop", metavar="POINTS", help="With auto: accuracy that may be lost, by the 95 % interval's end."
+            "--max-drop",
+            metavar="POINTS",
+            help="Accuracy that may be lost, by the 95 % interval's end; 0.5 with auto where not given.",
         ),
-    ] = 0.5,
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option("--reference", help="What to compare with; the model itself where not given.")
     ] = None,
@@ -81,7 +83,7 @@ def deploy(
     packed: integer codes, exact, float32 arithmetic. int8: integer arithmetic, calibrated. fp16: for GPUs. In the
     folder: model.onnx, manifest.json, model_card.md, reference.npz; `precbench verify` checks it where it lands.
 
-    Exit status 1: auto found no form within --max-drop; the best that there is was left.
+    Exit status 1: no form is shown to be within --max-drop (with auto: and smaller or faster); the best was left.
 
     Example: precbench deploy model.onnx --form int8 --data photos.npz -o shipped/
     """

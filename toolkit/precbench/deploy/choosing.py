@@ -34,8 +34,8 @@ class Choice:
     Args:
         made: the model.
         tried: one row per form, those that could not be made among them.
-        holds: whether it is shown to lose at most what was asked for and is smaller or faster; None where nothing was
-            asked, or is known.
+        holds: whether it is shown to lose at most what was asked for and, where it was chosen, is smaller or faster;
+            None where nothing was asked, or is known.
         time: ratios by form and what they were measured with; None where nothing was timed.
     """
 
@@ -67,7 +67,7 @@ def choose(
         row["time"] = None if timed is None else timed["ratios"][row["form"]]
         row["gains"] = gains(row, size)
     if request.form is not None:
-        return Choice(made=made[0], tried=(*rows, *failed), holds=None, time=timed)
+        return Choice(made=made[0], tried=tuple(rows), holds=rows[0]["within_max_drop"], time=timed)
     best = best_row(rows)
     within = rows[best]["within_max_drop"]
     holds = None if within is None else bool(within and rows[best]["gains"])
@@ -151,7 +151,8 @@ def _make_all(
             progress.note(f"{form}: {error.problem}")
     if not made:
         reasons = "; ".join(f"{row['form']}: {row['reason']}" for row in failed)
-        raise ModelError(f"{request.model} can be had in no form: {reasons}", "mend the reason of one of them")
+        give_data = "name some images with --data for int8, or " if data is None else ""
+        raise ModelError(f"{request.model} can be had in no form: {reasons}", f"{give_data}round it for packed")
     return made, rows, failed
 
 
@@ -169,7 +170,10 @@ def _make(
         seed=request.seed,
         progress=progress,
     )
-    open_model(path, request.settings)
+    try:
+        open_model(path, request.settings)
+    except ModelError as error:  # of a file that the user never saw
+        raise ModelError(error.problem.replace(str(path), f"the {form} form"), "deploy it in another form") from error
     feeds, _ = reference_feeds(data, session, seed=request.seed, shapes=request.shapes)
     check_likeness(made, request.model, feeds)
     return made
@@ -195,7 +199,7 @@ def _time(request: Request, made: Sequence[Made], progress: Progress) -> dict[st
 
 
 def _row(request: Request, one: Made, data: DeploymentData | None, progress: Progress) -> Row:
-    """What was found of one form; its accuracy where a choice has to be made by it."""
+    """What was found of one form; its accuracy where a limit is set to what it may lose."""
     row: Row = {
         "form": str(one.form),
         "made": True,
@@ -204,7 +208,12 @@ def _row(request: Request, one: Made, data: DeploymentData | None, progress: Pro
         "drop_points": None,
         "within_max_drop": None,
     }
-    if request.form is not None or data is None or data.validation is None:
+    limit = request.limit_points
+    if limit is None:
+        return row
+    if one.form is Form.PACKED and request.reference is None:  # its outputs are the model's own: see check_likeness
+        return row | {"drop_points": 0.0, "within_max_drop": True}
+    if data is None or data.validation is None:
         return row
     progress.note(f"{one.form}: accuracy on the validation part")
     found = compare_accuracy(
@@ -218,5 +227,5 @@ def _row(request: Request, one: Made, data: DeploymentData | None, progress: Pro
     if found.flips is not None:
         drop = drop_points(found.flips)
         row |= {"validation": found.in_short(), "drop_points": drop}
-        row["within_max_drop"] = drop <= request.max_drop_points
+        row["within_max_drop"] = drop <= limit
     return row

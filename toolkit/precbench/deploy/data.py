@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from precbench.datasets import Preprocessing
 from precbench.deploy.int8.ranges import Calibration
+from precbench.deploy.suitable import check_samples
 from precbench.errors import DataError
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, fixed_batch, input_recipe, seeded_inputs
@@ -23,6 +24,7 @@ from precbench.study.evaluation import (
     load_data,
     model_preprocessing,
     preprocessing_for,
+    recorded_preprocessing,
     with_class_names,
 )
 
@@ -122,6 +124,8 @@ def load_deployment_data(
         found = load_data(
             spec, session, split=split, seed=seed, directory=directory, on_bad_image=on_bad_image, progress=told
         )
+        if found.inputs is not None:
+            check_samples(found.inputs, recorded_preprocessing(session))
         return with_class_names(found, session.model)
 
     rng = np.random.default_rng(seed)
@@ -185,7 +189,8 @@ def _divided(
     rows = _rows(whole, session)
     if rows < _LEAST_TO_DIVIDE:
         raise DataError(
-            f"{rows} samples are too few to calibrate, choose and report with", "give some hundred samples with --data"
+            f"{rows} samples are too few: a fifth of them calibrates, the rest chooses and reports",
+            "give some hundred samples with --data",
         )
     order = rng.permutation(rows)
     if whole.labels is None:

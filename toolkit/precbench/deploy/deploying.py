@@ -19,6 +19,7 @@ from precbench.deploy.measuring import compare_accuracy
 from precbench.deploy.reference import TOLERANCES, write_reference
 from precbench.deploy.request import Request
 from precbench.deploy.sizes import model_bytes, zstd_bytes
+from precbench.errors import OutputError
 from precbench.files import write_json, write_text
 from precbench.graph import load_model
 from precbench.progress import SILENT, Progress
@@ -55,8 +56,7 @@ def deploy(request: Request, data: DeploymentData | None, *, progress: Progress 
     source = open_model(request.model, request.settings)
     if request.reference is not None:
         open_model(request.reference, request.settings)
-    beside = nearest_folder(request.output)
-    with tempfile.TemporaryDirectory(prefix=f".{request.output.name}.", dir=beside) as name:
+    with _stage(request.output) as name:
         stage = Path(name)
         choice = choose(request, source, data, stage, progress=progress)
         folder = choice.made.path.parent
@@ -66,6 +66,15 @@ def deploy(request: Request, data: DeploymentData | None, *, progress: Progress 
         write_json(folder / MANIFEST, manifest)
         put_in_place(folder, request.output, force=request.force)
     return Deployed(folder=request.output, manifest=manifest, holds=choice.holds)
+
+
+def _stage(output: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=nearest_folder(output))
+    except OSError as error:
+        raise OutputError(
+            f"the output {output} cannot be written: {error.strerror}", "choose a folder that you can write to"
+        ) from error
 
 
 def _manifest(
@@ -93,7 +102,7 @@ def _manifest(
         "time": None if choice.time is None else {**choice.time, "ratios": choice.time["ratios"][form]},
         "reference_outputs": _reference(request, session, source, data, TOLERANCES[form]),
         "about": dict(choice.made.about),
-        "max_drop_points": request.max_drop_points if asked else None,
+        "max_drop_points": request.limit_points,
         "tried": [dict(row) for row in choice.tried] if asked else [],
         "tensors": [tensor.to_json() for tensor in choice.made.tensors],
         "environment": environment(),

@@ -44,6 +44,8 @@ def _check_replaceable(output: Path, force: bool) -> None:
     no_deployed = OutputError(f"the output {output} exists and is no deployed folder", another)
     if output.is_symlink() or not output.is_dir():
         raise no_deployed
+    if not any(output.iterdir()):
+        return
     try:
         manifest = read_manifest(output)
     except ModelError as error:

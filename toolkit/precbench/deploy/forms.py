@@ -8,7 +8,7 @@ from typing import Any
 
 from precbench.deploy.data import DeploymentData
 from precbench.deploy.stored import StoredTensor
-from precbench.errors import UsageError
+from precbench.errors import ModelError, UsageError
 from precbench.graph import OnnxModel, save_model
 from precbench.nearest import nearest
 from precbench.progress import SILENT, Progress
@@ -107,6 +107,10 @@ def _make_half(model: OnnxModel, path: Path, session: Session, data: DeploymentD
 
     ranges = None if data is None else observe_all(model, data.calibration_for(session), progress=progress)
     half = convert_to_half(model, ranges)
+    if not any(tensor.dtype == "FLOAT16" for tensor in half.tensors):
+        raise ModelError(
+            "nothing becomes float16: no float32 constant of the model can be converted", "deploy it in another form"
+        )
     save_model(half.model, path)
     about = {
         "kept_in_float32": dict(half.kept_nodes),

@@ -12,6 +12,7 @@ from precbench.deploy.measuring import check_max_drop
 from precbench.runtime import SessionSettings
 
 DEFAULT_BUDGET_S = 20.0
+DEFAULT_MAX_DROP_POINTS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,8 @@ class Request:
         form: None tries those that fit the provider and keeps the fastest that holds.
         reference: what accuracy and time are compared with; None: the model itself.
         method: of calibration.
-        max_drop_points: accepted where `form` is None: the upper end of the paired 95 % interval of the loss.
+        max_drop_points: accepted: the upper end of the paired 95 % interval of the loss, in percentage points. None:
+            0.5 where `form` is None, anything where it is given.
         settings: of the sessions that are measured.
         batches: samples per timed call.
         shapes: of inputs whose size the model leaves open.
@@ -42,7 +44,7 @@ class Request:
     form: Form | None
     reference: Path | None = None
     method: str = DEFAULT_METHOD
-    max_drop_points: float = 0.5
+    max_drop_points: float | None = None
     settings: SessionSettings = field(default_factory=SessionSettings)
     batches: Sequence[int] = (32,)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -54,7 +56,13 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse values that cannot be used."""
         check_method(self.method)
-        check_max_drop(self.max_drop_points)
+        if self.max_drop_points is not None:
+            check_max_drop(self.max_drop_points)
+
+    @property
+    def limit_points(self) -> float | None:
+        """The loss that is accepted; None where any is."""
+        return DEFAULT_MAX_DROP_POINTS if self.max_drop_points is None and self.form is None else self.max_drop_points
 
     @property
     def compared_with(self) -> Path:

@@ -38,6 +38,7 @@ from precbench.runtime import (
     read_arrays,
     seeded_inputs,
 )
+from precbench.runtime.batches import batched_names, rows_of
 from precbench.study.definition import Study, load_study, shipped_studies
 from precbench.study.material import Material, Places
 
@@ -118,7 +119,7 @@ def evaluate(
     """
     classifies = is_classifier(session)
     if reference is None and (data.labels is None or not classifies):
-        why = "the data has no labels" if data.labels is None else "the model is no classifier"
+        why = "the data has no labels" if classifies else "the model has not one output of scores, one row a sample"
         raise DataError(
             f"there is nothing to compare {session.model} with: {why}", "give the full-precision model with --reference"
         )
@@ -273,12 +274,20 @@ def model_preprocessing(session: Session) -> Preprocessing:
     Raises:
         DataError: it records none.
     """
-    metadata = _metadata(session.model)
-    if metadata is None or metadata.preprocessing is None:
+    recorded = recorded_preprocessing(session)
+    if recorded is None:
         raise DataError(
             f"{session.model} does not say how its images are preprocessed",
             "give --preprocess tf, torch, caffe or none, or feed arrays under the model's input names",
         )
+    return recorded
+
+
+def recorded_preprocessing(session: Session) -> Preprocessing | None:
+    """Return the preprocessing that the model's metadata records, if it does."""
+    metadata = _metadata(session.model)
+    if metadata is None or metadata.preprocessing is None:
+        return None
     return Preprocessing.from_json(metadata.preprocessing)
 
 
@@ -334,13 +343,34 @@ def _has_images(path: Path, session: Session) -> bool:
 
 
 def _from_arrays(path: Path, session: Session) -> EvaluationData:
-    arrays = read_arrays(path)
-    labels = None if "labels" in {spec.name for spec in session.inputs} else arrays.pop("labels", None)
+    arrays, inputs = read_arrays(path), {spec.name for spec in session.inputs}
+    beside = {name: arrays.pop(name, None) for name in ("labels", "class_names") if name not in inputs}
+    fitted = fit_inputs(arrays, session.inputs, source=path, any_batch=True)
+    labels, names = beside.get("labels"), beside.get("class_names")
     return EvaluationData(
         description={"source": str(path)},
-        inputs=fit_inputs(arrays, session.inputs, source=path, any_batch=True),
-        labels=None if labels is None or not is_classifier(session) else check_classes(labels),
+        inputs=fitted,
+        labels=None if labels is None or not is_classifier(session) else _labels_of(fitted, labels, path, session),
+        class_names=() if names is None else _class_names_of(names, path),
     )
+
+
+def _labels_of(
+    inputs: Mapping[str, NDArray[Any]], labels: NDArray[Any], path: Path, session: Session
+) -> NDArray[np.int64]:
+    classes, rows = check_classes(labels), rows_of(inputs, batched_names(session.inputs))
+    if len(classes) != rows:
+        raise DataError(f"{path} has {len(classes)} labels for {rows} samples", "give one label per sample")
+    return classes
+
+
+def _class_names_of(names: NDArray[Any], path: Path) -> tuple[str, ...]:
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise DataError(
+            f"the class_names in {path} are {names.dtype} of shape {names.shape}",
+            "store a numpy array of text, one name per class",
+        )
+    return tuple(str(name) for name in names)
 
 
 def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
