@@ -43,7 +43,7 @@ def test_verify_exits_1_and_names_the_file(precbench, model: Path, data: Path) -
         stream.write(b"x")
     checked = precbench("verify", "out")
     assert checked.status == 1
-    assert "model.onnx is not the file that was deployed" in " ".join(checked.out.split())
+    assert "model.onnx: is not the file that was deployed" in " ".join(checked.out.split())
 
 
 def test_auto_that_misses_exits_1_and_leaves_the_best(precbench, model: Path, data: Path) -> None:

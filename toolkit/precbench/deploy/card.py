@@ -1,5 +1,6 @@
 """The model card of a deployed folder, in Markdown, from its manifest alone."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ def _figures(manifest: Mapping[str, Any]) -> Iterator[str]:
     share = size["model"] / size["reference"]
     yield f"| bytes | {size['model']:,} ({share:.3f}) | {size['reference']:,} |"
     yield f"| bytes after zstd | {size['zstd_model']:,} | {size['zstd_reference']:,} |\n"
-    yield from _accuracy_notes(manifest["accuracy"])
+    yield from _accuracy_notes(manifest["accuracy"], manifest["accuracy_not_measured"])
     yield from _time_notes(manifest["time"])
 
 
@@ -60,9 +61,9 @@ def _ratio(ratio: Mapping[str, Any]) -> str:
     return f"{ratio['point']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 
-def _accuracy_notes(accuracy: Mapping[str, Any] | None) -> Iterator[str]:
+def _accuracy_notes(accuracy: Mapping[str, Any] | None, why_not: str | None) -> Iterator[str]:
     if accuracy is None or accuracy["flips"] is None:
-        yield "Nothing is claimed about accuracy: it was not measured on labelled data.\n"
+        yield f"Nothing is claimed about accuracy: it was not measured{f' ({_shown(why_not)})' if why_not else ''}.\n"
         return
     flips = accuracy["flips"]
     yield (
@@ -92,7 +93,22 @@ def _use(manifest: Mapping[str, Any]) -> Iterator[str]:
         for one in manifest[what]:
             shape = " x ".join(str(size) if size is not None else "?" for size in one["shape"])
             yield f"| {what.removesuffix('s')} | {_shown(one['name'])} | {_shown(one['dtype'])} | {_shown(shape)} |"
+    yield from _about_inputs(manifest)
     yield "\nBefore use on another machine: `precbench verify` on this folder.\n"
+
+
+def _about_inputs(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """How images become inputs; an array of a user's own is fed as it is, and nothing is known of it."""
+    found = manifest["preprocessing"]
+    if found is None:
+        return
+    height, width = found["size"]
+    channels = ", ".join(f"{s:g} x + {o:g}" for s, o in zip(found["scale"], found["offset"], strict=True))
+    order = found["channels"].upper()
+    yield (
+        f"\nImages: uint8 RGB, the largest centred window of {height} : {width} resized (bilinear) to {height} x "
+        f"{width}, channels in the order {_shown(order)}, then per channel {channels}."
+    )
 
 
 def _making(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -101,7 +117,7 @@ def _making(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- by precbench {manifest['precbench']}, ONNX Runtime {_runtime(packages)}, {manifest['created']}"
     yield f"- from {_shown(manifest['source']['file'])}, {manifest['source']['digest']}"
     if manifest["command"]:
-        yield f"- with `{_shown(' '.join(manifest['command']))}`"
+        yield f"- with {_shown(' '.join(manifest['command']))}"
     calibration = manifest["about"].get("calibration")
     if calibration is not None:
         yield f"- calibrated on {calibration['samples']} samples, {calibration['method']}"
@@ -126,5 +142,6 @@ def _runtime(packages: Mapping[str, Any]) -> str:
 
 
 def _shown(text: object) -> str:
-    """Names come from strangers' files: one line, and nothing that Markdown would read."""
-    return printable(str(text)).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
+    """Names come from strangers' files: one line, and nothing that Markdown or HTML would read."""
+    plain = printable(str(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", plain)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from precbench.datasets import Preprocessing
 from precbench.deploy.int8.ranges import Calibration
+from precbench.deploy.reference import ROWS
 from precbench.deploy.suitable import check_samples
 from precbench.errors import DataError
 from precbench.progress import SILENT, Progress
@@ -29,7 +30,6 @@ from precbench.study.evaluation import (
 )
 
 MOST_CALIBRATION_SAMPLES = 512
-REFERENCE_ROWS = 16
 _CHUNK_ROWS = 32
 _CHUNK_BYTES = 4 << 20
 _CALIBRATION_SHARE = 0.2
@@ -156,9 +156,9 @@ def reference_feeds(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return a few inputs, of the data or drawn from the seed, as feeds of one run, and how they were had."""
     if data is not None:
-        return data.first(session, REFERENCE_ROWS)
-    feeds = seeded_inputs(session.inputs, seed=seed, batch=REFERENCE_ROWS, shapes=shapes)
-    return feeds, input_recipe(session.inputs, seed=seed, batch=REFERENCE_ROWS, shapes=shapes)
+        return data.first(session, ROWS)
+    feeds = seeded_inputs(session.inputs, seed=seed, batch=ROWS, shapes=shapes)
+    return feeds, input_recipe(session.inputs, seed=seed, batch=ROWS, shapes=shapes)
 
 
 class _ToldOnce:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from precbench.deploy.reference import TOLERANCES
 from precbench.errors import ModelError
 from precbench.files import file_digest
 
 SCHEMA_VERSION = 1
 MANIFEST, MODEL, REFERENCE, CARD = "manifest.json", "model.onnx", "reference.npz", "model_card.md"
 _MOST_MANIFEST_BYTES = 64 << 20
+_MOST_NAME = 200
 _REMEDY = "copy the folder again from where it was made, or deploy the model again"
 
 
@@ -29,7 +31,7 @@ class Manifest:
 
     @property
     def form(self) -> str:
-        """How the model is stored: packed, int8, fp16 or float."""
+        """How the model is stored: packed, int8 or fp16."""
         return str(self.value["form"])
 
     @property
@@ -58,9 +60,10 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}", "name the folder that `precbench deploy` wrote")
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         raise ModelError(
-            f"{folder} is no deployed model: it has no {MANIFEST}", "name the folder that `precbench deploy` wrote"
+            f"{folder} is no deployed model: it has no {MANIFEST} of its own",
+            "name the folder that `precbench deploy` wrote",
         )
     if path.stat().st_size > _MOST_MANIFEST_BYTES:
         raise ModelError(f"{path} has {path.stat().st_size:,} bytes, no manifest has so many", _REMEDY)
@@ -79,12 +82,16 @@ def _check(value: object, path: Path) -> None:
             f"{path} has schema version {version}, this precbench reads {SCHEMA_VERSION}",
             "use the precbench that deployed the model, or a newer one",
         )
-    if not isinstance(value, dict) or version != SCHEMA_VERSION or not isinstance(value.get("form"), str):
-        raise ModelError(f"{path} is no manifest of a deployed model", _REMEDY)
+    if not isinstance(value, dict) or version != SCHEMA_VERSION:
+        raise ModelError(f"{path} is no manifest of a deployed model: its schema_version is {version!r}", _REMEDY)
+    if not isinstance(value.get("form"), str) or value["form"] not in TOLERANCES:
+        raise ModelError(f"{path} has the form {value.get('form')!r}, none of {', '.join(TOLERANCES)}", _REMEDY)
     files, reference = value.get("files"), value.get("reference_outputs")
     if not isinstance(files, dict) or not {MODEL, REFERENCE} <= files.keys() or not isinstance(reference, dict):
         raise ModelError(f"{path} does not name the model and its reference outputs", _REMEDY)
     for name, entry in files.items():
+        if len(name) > _MOST_NAME or not name.isprintable():
+            raise ModelError(f"{path} names a file of {len(name)} characters, or of some that cannot be shown", _REMEDY)
         if Path(name).name != name or name in ("", ".", ".."):
             raise ModelError(f"{path} names the file {name!r}, which is outside its folder", _REMEDY)
         if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):

@@ -1,6 +1,7 @@
 """An ONNX model as weights: load, list, select, round, count, save."""
 
 from precbench.graph.census import Census, CensusRow, count_subnormals, take_census
+from precbench.graph.constant_inputs import with_constant_initializers
 from precbench.graph.difference import graph_difference
 from precbench.graph.initializers import Initializer, Role, list_initializers
 from precbench.graph.metadata import InitializerOrigin, ModelMetadata, assign_groups, read_metadata, write_metadata
@@ -32,5 +33,6 @@ __all__ = [
     "save_model",
     "select",
     "take_census",
+    "with_constant_initializers",
     "write_metadata",
 ]

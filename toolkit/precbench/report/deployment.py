@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from precbench.errors import printable
 from precbench.report.figures import megabytes, percent
 from precbench.report.tables import add_row, plain_table
 
@@ -12,25 +13,24 @@ _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
 
 def deployment_table(tried: Sequence[Mapping[str, Any]]) -> Table:
-    """One row per form that was tried."""
-    table = plain_table("form", "time", "95 %", "verdict", "may lose", "MB", "holds")
+    """One row per form that was tried and batch size that it was timed at."""
+    table = plain_table("form", "batch", "time", "95 %", "verdict", "may lose", "MB", "holds")
     for row in tried:
         if not row["made"]:
-            add_row(table, row["form"], "-", "-", "not made", "-", "-", "-")
+            add_row(table, row["form"], "-", "-", "-", "not made", "-", "-", "-")
             continue
-        first = row["time"][0] if row["time"] else None
-        drop = row["drop_points"]
-        add_row(
-            table,
-            row["form"],
-            "-" if first is None or first["ratio"]["point"] is None else f"{first['ratio']['point']:.3f}",
-            "-" if first is None else _interval(first["ratio"]),
-            "-" if first is None else first["verdict"],
-            "-" if drop is None else f"{drop:.2f}",
-            megabytes(row["model_bytes"]),
-            {True: "yes", False: "no", None: "-"}[row["within_max_drop"]],
-        )
+        drop = "-" if row["drop_points"] is None else f"{row['drop_points']:.2f}"
+        about = (drop, megabytes(row["model_bytes"]), {True: "yes", False: "no", None: "-"}[row["within_max_drop"]])
+        times = [_time_cells(one) for one in row["time"] or ()] or [("-", "-", "-", "-")]
+        for place, cells in enumerate(times):
+            add_row(table, *((row["form"], *cells, *about) if place == 0 else ("", *cells, "", "", "")))
     return table
+
+
+def _time_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    ratio = one["ratio"]
+    point = "-" if ratio["point"] is None else f"{ratio['point']:.3f}"
+    return str(one["batch"]), point, _interval(ratio), one["verdict"]
 
 
 def _interval(ratio: Mapping[str, Any]) -> str:
@@ -59,21 +59,52 @@ def about_deployment(record: Mapping[str, Any]) -> list[str]:
 
 
 def _about_the_choice(record: Mapping[str, Any]) -> list[str]:
-    manifest = record["manifest"]
-    limit = manifest["max_drop_points"]
+    manifest, holds = record["manifest"], record["holds"]
+    limit, form = manifest["max_drop_points"], manifest["form"]
     if limit is None:
         return []
-    if record["holds"] is None:
-        return [f"Kept {manifest['form']}: without labelled data nothing is known of accuracy, and nothing is claimed."]
-    if record["holds"]:
-        return [f"Kept {manifest['form']}: the fastest that is shown to lose at most {limit:g} points."]
-    return [f"No form is shown to lose at most {limit:g} points; {manifest['form']} comes nearest and was kept."]
+    if holds is None:
+        why = manifest["accuracy_not_measured"]
+        return [f"Kept {form}: nothing is known of accuracy ({why}), so no limit is checked and nothing is claimed."]
+    own = next((row for row in manifest["tried"] if row["form"] == form), None)
+    if own is None:  # the form was asked for
+        words = "is shown to lose" if holds else "is not shown to lose"
+        return [f"{form} {words} at most {limit:g} points on the validation part.", *_about_the_test(manifest, holds)]
+    if holds:
+        best = "the fastest" if own["time"] else "the smallest, since no time was measured,"
+        said = f"Kept {form}: {best} of the forms that lose at most {limit:g} points on the validation part."
+        return [said, *_about_the_test(manifest, holds)]
+    if own["within_max_drop"]:
+        return [f"No form within {limit:g} points is smaller or faster than the model as it is; {form} was kept."]
+    return [
+        f"No form is shown to lose at most {limit:g} points; {form} comes nearest and was kept.{_too_few(own, limit)}"
+    ]
+
+
+def _too_few(row: Mapping[str, Any], limit: float) -> str:
+    validation = row["validation"]
+    smallest = None if validation is None else validation["smallest_margin_points"]
+    if smallest is None or smallest <= limit:
+        return ""
+    return f" {validation['samples']:,} samples show {smallest:.2g} points at best: give more, or a larger --max-drop."
+
+
+def _about_the_test(manifest: Mapping[str, Any], holds: bool) -> list[str]:
+    """Where the test part, which had no say, does not bear the choice out."""
+    accuracy, limit = manifest["accuracy"], manifest["max_drop_points"]
+    if not holds or manifest["form"] == "packed" or accuracy is None or accuracy["flips"] is None:
+        return []
+    loss = -accuracy["flips"]["low_points"]
+    if loss <= limit:
+        return []
+    return [f"On the test part, which had no say in this, a loss of up to {loss:.2f} points is not excluded."]
 
 
 def _about_accuracy(manifest: Mapping[str, Any]) -> str:
     accuracy = manifest["accuracy"]
     if accuracy is None or accuracy["flips"] is None:
-        return "Accuracy: not measured."
+        why = manifest["accuracy_not_measured"]
+        return f"Accuracy: not measured{f' ({why})' if why else ''}."
     flips = accuracy["flips"]
     return (
         f"Accuracy on {accuracy['samples']:,} test samples: {percent(accuracy['accuracy']['fraction'])}, the reference "
@@ -102,8 +133,8 @@ def check_table(checks: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def about_verification(record: Mapping[str, Any]) -> list[str]:
-    """Say whether it holds, and what to do where it does not."""
+    """Say whether it holds, and what to do where it does not; names are from a stranger's file."""
     failed = [check for check in record["checks"] if check["passed"] is False]
     if not failed:
-        return [f"{record['folder']} ({record['form']}) holds here."]
-    return [f"{check['name']}: {check['found']}. Try: {check['remedy']}." for check in failed]
+        return [printable(f"{record['folder']} ({record['form']}) holds here.")]
+    return [printable(f"{check['name']}: {check['found']}. Try: {check['remedy']}.") for check in failed]

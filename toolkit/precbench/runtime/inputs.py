@@ -102,11 +102,15 @@ def fit_inputs(
         raise DataError(f"{source}: {error.problem}", error.remedy) from error
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, *, most_bytes: int | None = None) -> dict[str, NDArray[Any]]:
     """Read every array of an .npz; nothing in the file is executed.
 
+    Args:
+        path: of the file.
+        most_bytes: that its arrays may take together, unpacked; None for a file of the user's own.
+
     Raises:
-        DataError: the file is missing, damaged, or holds Python objects.
+        DataError: the file is missing, damaged, too large, or holds Python objects.
     """
     if not path.is_file():
         raise DataError(f"there is no input file {path}", "give an .npz with one array per input")
@@ -114,6 +118,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is no .npz", "save the inputs with numpy.savez(path, name=array, …)")
+            _check_bytes(archive, path, most_bytes)
             return {name: np.asarray(archive[name]) for name in archive.files}
     except PrecbenchError:
         raise
@@ -131,6 +136,13 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
     except (*DAMAGED_ZIP, SyntaxError, AttributeError, TypeError, MemoryError) as error:
         raise _damaged(path, error) from error
+
+
+def _check_bytes(archive: np.lib.npyio.NpzFile, path: Path, most_bytes: int | None) -> None:
+    """By the archive's own list, beyond which nothing of a member is read."""
+    unpacked = 0 if archive.zip is None else sum(member.file_size for member in archive.zip.infolist())
+    if most_bytes is not None and unpacked > most_bytes:
+        raise DataError(f"{path} takes {unpacked:,} bytes unpacked, more than {most_bytes:,}", "give a smaller file")
 
 
 def _has_magic(path: Path) -> bool:

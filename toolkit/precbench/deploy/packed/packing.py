@@ -13,7 +13,7 @@ from precbench.deploy.packed.layout import INTEGERS, LABELS, Layout, candidates,
 from precbench.deploy.packed.rewriting import Key, Rewrite, key, names_taken, rewritten, unique
 from precbench.deploy.stored import StoredTensor
 from precbench.errors import ModelError
-from precbench.graph import Initializer, OnnxModel, Role, list_initializers
+from precbench.graph import Initializer, OnnxModel, Role, list_initializers, with_constant_initializers
 from precbench.graph.model import HeldTensor, graphs, is_external
 from precbench.grids import MAX_DECIMALS, decimal_codes, decimals_needed
 
@@ -25,8 +25,8 @@ _OVERRIDABLE = "an input may override it"
 _SPARSE = "sparse initializers are not packed"
 _WIDE = "gains nothing: its codes need 32 bits"
 _SMALL = "too small to gain"
+_ROUND = "round it first, or to fewer decimals: precbench round MODEL --dp 4"
 _INT4_OPSET, _INT4_IR_VERSION = 21, 10
-_FREE_IR_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ def pack(model: OnnxModel) -> Packed:
         ModelError: no tensor lies on a grid, none becomes smaller, or the opset is too old.
     """
     _check_opset(model.proto)
+    model = with_constant_initializers(model)
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     taken = names_taken(proto)
@@ -105,9 +106,7 @@ def _reason_to_keep(initializer: Initializer, held: HeldTensor, overridable: set
 
 
 def _overridable(model: OnnxModel) -> set[Key]:
-    """Return the tensors that are inputs too; before IR version 4 every initializer was one, a new one as well."""
-    if model.proto.ir_version < _FREE_IR_VERSION:
-        return {key(held) for held in model.tensors()}
+    """Return the tensors that are inputs too."""
     inputs = [{value.name for value in graph.input} for graph in graphs(model.proto.graph)]
     return {key(held) for held in model.tensors() if held.value in inputs[held.scope]}
 
@@ -167,14 +166,15 @@ def _check_gain(stored: Sequence[StoredTensor]) -> None:
         return
     nothing = f"nothing to pack: none of the {len(stored):,} constant floating-point tensors"
     if set(reasons) <= {_OFF_GRID}:
+        raise ModelError(f"{nothing} lies on a grid of {MAX_DECIMALS} decimals or fewer", _ROUND)
+    by_values = [t for t in stored if t.dtype == "FLOAT" and t.kept not in (_OVERRIDABLE, _SPARSE, _SMALL)]
+    if by_values:
         raise ModelError(
-            f"{nothing} lies on a grid of {MAX_DECIMALS} decimals or fewer",
-            "round it first: precbench round MODEL --dp 4",
+            f"{nothing} becomes smaller: {len(by_values):,} are not rounded, or have so many decimals that their "
+            f'integers take 32 bits or more ("{by_values[0].kept}")',
+            _ROUND,
         )
-    raise ModelError(
-        f"{nothing} becomes smaller: {_counted(reasons)}",
-        "round it first, or to fewer decimals: precbench round MODEL --dp 4",
-    )
+    raise ModelError(f"{nothing} becomes smaller: {_counted(reasons)}", "deploy it in another form")
 
 
 def _counted(reasons: Iterable[str]) -> str:
