@@ -459,3 +459,70 @@ def test_ranges_of_another_model_are_refused():
     with pytest.raises(ModelError, match="a range is given for 'other', which the model has not") as caught:
         converted(network(), {"other": (0, 1)})
     assert caught.value.remedy == "observe the ranges on the model to convert"
+
+
+def constant(name, *values):
+    return numpy_helper.from_array(np.array(values, np.float32), name)
+
+
+def test_a_guard_that_float16_makes_zero_stays_in_float32_with_all_that_needs_it():
+    proto = parsed("""g (float[n, 4] x) => (float[n, 4] y)
+        { r = Relu(x)  s = Add(r, eps)  l = Log(s)  y = Neg(l) }""")
+    proto.graph.initializer.append(constant("eps", 1e-12))
+    half = converted(proto)
+    assert set(half.kept_nodes) == {"s", "l"}
+    assert "'eps' is 1e-12, which float16 makes zero" in half.kept_nodes["s"]
+    assert np.isfinite(run(half.model.proto, {"x": np.float32([[-1, 0, 1, 2]])})[0]).all()
+
+
+def test_a_normalisation_in_parts_keeps_its_epsilon():
+    proto = parsed("""g (float[n, 8] x) => (float[n, 8] y)
+        { m = ReduceMean <axes = [-1]> (x)  d = Sub(x, m)  q = Pow(d, two)  v = ReduceMean <axes = [-1]> (q)
+          e = Add(v, eps)  s = Sqrt(e)  y = Div(d, s) }""")
+    proto.graph.initializer.extend([constant("eps", 1e-12), constant("two", 2)])
+    half = converted(proto)
+    assert {"e", "s", "y"} <= set(half.kept_nodes)
+    assert np.isfinite(run(half.model.proto, {"x": np.ones((2, 8), np.float32)})[0]).all()
+
+
+def test_a_few_weights_that_become_zero_keep_no_layer_in_float32():
+    proto = parsed("g (float[n, 4] x) => (float[n, 3] y) { y = MatMul(x, w) }")
+    weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    weights[0, 0] = 1e-12
+    proto.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    half = converted(proto)
+    assert not half.kept_nodes
+    assert half.flushed == 1
+
+
+@pytest.mark.parametrize(
+    ("variance", "epsilon", "is_kept"), [(1e-9, 1e-9, True), (1e-9, 1e-3, False), (1.0, 1e-9, False)]
+)
+def test_a_normalisation_of_a_tiny_variance_stays_in_float32(variance, epsilon, is_kept):
+    proto = parsed(f"""g (float[n, 2, 3, 3] x) => (float[n, 2, 3, 3] y)
+        {{ a = Relu(x)  y = BatchNormalization <epsilon = {epsilon}> (a, s, b, m, v) }}""")
+    for name, values in (("s", (1, 1)), ("b", (0, 0)), ("m", (0, 0)), ("v", (variance, 1))):
+        proto.graph.initializer.append(constant(name, *values))
+    half = converted(proto)
+    assert ("y" in half.kept_nodes) == is_kept
+    assert np.isfinite(run(half.model.proto, {"x": np.zeros((1, 2, 3, 3), np.float32)})[0]).all()
+
+
+def test_a_divisor_observed_near_zero_stays_in_float32():
+    proto = parsed("g (float[n, 4] x, float[n, 4] z) => (float[n, 4] y) { a = Neg(x)  y = Div(a, z) }")
+    assert "y" in converted(proto, {"z": (1e-6, 1.0)}).kept_nodes
+    assert "y" not in converted(proto, {"z": (1e-2, 1.0)}).kept_nodes
+
+
+def test_the_float16_form_of_a_float16_form_has_names_of_its_own():
+    proto = parsed("g (float[n, 4] x) => (float[n, 3] y) { y = MatMul(x, w)  }")
+    proto.graph.initializer.append(constant("w", *range(12)))
+    proto.graph.initializer[0].dims[:] = [4, 3]
+    once = converted(proto).model.proto
+    once.graph.node.insert(0, helper.make_node("Relu", ["x"], ["again"], name="x/float16/Cast_"))
+    once.graph.node.append(helper.make_node("MatMul", ["again", "w2"], ["z"], name="y/Cast"))
+    once.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3), np.float32), "w2"))
+    once.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3]))
+    nodes = convert_to_half(OnnxModel(proto=once, folder=Path())).model.proto.graph.node
+    names = [node.name for node in nodes if node.name]
+    assert len(names) == len(set(names)) == 6

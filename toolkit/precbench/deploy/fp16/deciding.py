@@ -9,7 +9,7 @@ Source: ONNX Runtime's docs/OperatorKernels.md and, in core/providers, cuda/nn/b
 cuda/reduction/reduction_ops.cc, cpu/tensor/upsamplebase.h; core/optimizer/conv_bn_fusion.cc.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from precbench.deploy.fp16.facts import LOOKS_AT_SHAPE, Facts
+from precbench.deploy.fp16.small import is_small, underflows, values_to_guard
 from precbench.deploy.int8.plain_graph import attribute, is_standard
 
 HALF_LIMIT = float(np.finfo(np.float16).max)
@@ -59,19 +60,24 @@ class Plan:
         return {self.node.output[index] for index in self.outputs}
 
 
-def decide(nodes: Iterable[NodeProto], facts: Facts) -> list[Plan]:
+def decide(nodes: Sequence[NodeProto], facts: Facts) -> list[Plan]:
     """Return what becomes of each node, in the graph's order."""
-    plans = [_plan(node, facts) for node in nodes]
+    plans, guarded, small = list[Plan](), values_to_guard(nodes), set[str]()
+    for node in nodes:
+        reasons = underflows(node, facts, guarded, small)
+        plans.append(_plan(node, facts, next(reasons, None)))
+        if is_small(node, facts, guarded, small):
+            small.update(node.output)
     made_half = {name for plan in plans for name in plan.made_half}
     return [_looking_at_what_is_there(plan, made_half) for plan in plans]
 
 
-def _plan(node: NodeProto, facts: Facts) -> Plan:
+def _plan(node: NodeProto, facts: Facts, underflow: str | None) -> Plan:
     has_floats = any(facts.is_float(name) for name in (*node.input, *node.output))
     if not has_floats or is_standard(node, "Constant", *LOOKS_AT_SHAPE):
         return Plan(node=node)
     plan = _in_half(node, facts)
-    reason = next(_reasons(plan, facts), None)
+    reason = next(_reasons(plan, facts), underflow)
     return plan if reason is None else Plan(node=node, kept=reason)
 
 

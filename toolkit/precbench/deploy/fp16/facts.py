@@ -1,6 +1,6 @@
 """What is known of a model's values before a node is decided: types, magnitudes, ranges, what comes of shapes."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ class Facts:
         opsets: domain -> version; ONNX's own domain is "".
         types: value -> element type by ONNX's type inference.
         largest: float constant -> its largest finite magnitude; what only rearranges one is constant too.
+        smallest: likewise its smallest magnitude that is not zero; 0 where all are.
         ranges: value -> lowest and highest observed.
         from_shapes: values that depend on the shapes of inputs and not on what is in them.
     """
@@ -33,6 +34,7 @@ class Facts:
     opsets: Mapping[str, int]
     types: Mapping[str, int]
     largest: Mapping[str, float]
+    smallest: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
     from_shapes: Collection[str]
 
@@ -54,7 +56,8 @@ class Facts:
         return cls(
             opsets={_domain(each.domain): each.version for each in model.proto.opset_import},
             types=types,
-            largest=_magnitudes(model),
+            largest=_magnitudes(model, _largest),
+            smallest=_magnitudes(model, _smallest),
             ranges=ranges,
             from_shapes=_from_shapes(graph.node, constant),
         )
@@ -95,20 +98,25 @@ def _types(model: OnnxModel) -> dict[str, int]:
     return types
 
 
-def _magnitudes(model: OnnxModel) -> dict[str, float]:
+def _magnitudes(model: OnnxModel, measure: Callable[[NDArray[Any]], float]) -> dict[str, float]:
     tensors = (held for held in model.tensors() if held.proto.data_type == TensorProto.FLOAT)
-    largest = {held.value: _largest(model.values(held)) for held in tensors}
+    found = {held.value: measure(model.values(held)) for held in tensors}
     for node in model.proto.graph.node:
         if is_standard(node, "ConstantOfShape"):
-            largest[node.output[0]] = abs(fill_of(node))
-        elif is_standard(node, *_REARRANGES) and node.input[0] in largest:
-            largest[node.output[0]] = largest[node.input[0]]
-    return largest
+            found[node.output[0]] = abs(fill_of(node))
+        elif is_standard(node, *_REARRANGES) and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found
 
 
 def _largest(values: NDArray[Any]) -> float:
     """Return the largest finite magnitude: masks and limits may be infinite."""
     return float(np.max(np.abs(values), where=np.isfinite(values), initial=0.0))
+
+
+def _smallest(values: NDArray[Any]) -> float:
+    magnitudes = np.abs(values[values != 0])
+    return float(magnitudes.min()) if magnitudes.size else 0.0
 
 
 def _from_shapes(nodes: Iterable[NodeProto], constants: Collection[str]) -> set[str]:

@@ -47,8 +47,8 @@ class Values:
         keeps = (made_half - outputs) | (read_half - read_single - inputs - made)
         taken, half, single = {*types, *read_single}, dict[str, str](), dict[str, str]()
         for name in (name for name, kind in types.items() if kind == TensorProto.FLOAT):
-            half[name] = name if name in keeps else _free_name(f"{name}/float16", taken)
-            single[name] = _free_name(f"{name}/float32", taken) if name in keeps else name
+            half[name] = name if name in keeps else free_name(f"{name}/float16", taken)
+            single[name] = free_name(f"{name}/float32", taken) if name in keeps else name
         return cls(
             inputs=inputs,
             made_half=made_half,
@@ -70,7 +70,8 @@ class Values:
             yield _cast(self.single[name], self.half[name], TensorProto.FLOAT16)
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
+    """Return the name, with underscores where it is taken, and take it."""
     while name in taken:
         name += "_"
     taken.add(name)
