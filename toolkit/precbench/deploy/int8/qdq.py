@@ -93,7 +93,9 @@ class _Writer:
         self.nodes.append(node)
 
     def _is_read_as_float(self, name: str) -> bool:
-        """Whether neither a tensor nor an activation of it is held in eight bits."""
+        """Whether a tensor is an output, or neither it nor an activation of it is held in eight bits."""
+        if name in self.graph.outputs:
+            return True
         behind = [out for reader in self._readers.get(name, []) for out in reader.output]
         return name not in self._plan.held and not any(out in self._plan.limits for out in behind)
 
