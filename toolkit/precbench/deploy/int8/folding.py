@@ -7,6 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from precbench.deploy.int8.layer import output_axis
 from precbench.deploy.int8.plain_graph import (
     PlainGraph,
     attribute,
@@ -107,17 +108,9 @@ def _scale_kernel(graph: PlainGraph, maker: NodeProto, norm: NodeProto) -> None:
     axis = output_axis(maker)
     shape = [1] * kernel.ndim
     shape[axis] = -1
-    kernel_name, bias_name = graph.free_name(f"{norm.output[0]}/kernel"), graph.free_name(f"{norm.output[0]}/bias")
-    graph.constants[kernel_name] = (kernel * factor.reshape(shape)).astype(np.float32)
-    graph.constants[bias_name] = np.asarray((bias - mean) * factor + beta, np.float32)
-    maker.input[:] = [maker.input[0], kernel_name, bias_name]
-
-
-def output_axis(node: NodeProto) -> int:
-    """Return which axis of a kernel counts the outputs: of Conv the first, of Gemm by transB, of MatMul the last."""
-    if is_standard(node, "Conv"):
-        return 0
-    return 0 if is_standard(node, "Gemm") and attribute(node, "transB", 0) else 1
+    folded = {"kernel": kernel * factor.reshape(shape), "bias": (bias - mean) * factor + beta}
+    names = [graph.add_constant(f"{norm.output[0]}/{what}", v.astype(np.float32)) for what, v in folded.items()]
+    maker.input[:] = [maker.input[0], *names]
 
 
 def _fold_pads(graph: PlainGraph) -> None:

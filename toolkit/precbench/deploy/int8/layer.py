@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from precbench.deploy.int8.folding import output_axis
 from precbench.deploy.int8.plain_graph import PlainGraph, attribute, is_standard
+
+
+def output_axis(node: NodeProto) -> int:
+    """Return which axis of a kernel counts the outputs: of Conv the first, of Gemm by transB, of MatMul the last."""
+    if is_standard(node, "Conv"):
+        return 0
+    return 0 if is_standard(node, "Gemm") and attribute(node, "transB", 0) else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

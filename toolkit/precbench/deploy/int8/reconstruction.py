@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from precbench.deploy.int8.activation_grid import ActivationGrid
-from precbench.deploy.int8.layer import Layer
+from precbench.deploy.int8.layer import Layer, output_axis
 from precbench.deploy.int8.plain_graph import PlainGraph, read_names
 from precbench.deploy.int8.planning import Part, Plan
 from precbench.deploy.int8.ranges import Calibration
@@ -166,7 +166,7 @@ class _Walk:
 
     def _dequantized(self, node: NodeProto, layer: IntegerLayer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         shape = [1] * layer.codes.ndim
-        shape[Layer.of(self._graph, node).axis] = -1
+        shape[output_axis(node)] = -1
         kernel = layer.codes.astype(np.float32) * layer.steps.astype(np.float32).reshape(shape)
         return kernel, layer.bias
 
