@@ -90,12 +90,16 @@ def _fold_batch_normalization(graph: PlainGraph) -> None:
 
 def _folds(graph: PlainGraph, maker: NodeProto, norm: NodeProto) -> bool:
     constant = [*maker.input[1:], *norm.input[1:]]
-    if not all(name in graph.constants for name in constant if name) or attribute(norm, "training_mode", 0):
+    if not all(_is_float32(graph, name) for name in constant if name) or attribute(norm, "training_mode", 0):
         return False
     plain_gemm = is_standard(maker, "Gemm") and attribute(maker, "beta", 1.0) == attribute(maker, "alpha", 1.0) == 1.0
     if plain_gemm and len(maker.input) > 2 and maker.input[2]:
         plain_gemm = graph.constants[maker.input[2]].ndim == 1
     return is_standard(maker, "Conv") or plain_gemm
+
+
+def _is_float32(graph: PlainGraph, name: str) -> bool:
+    return name in graph.constants and graph.constants[name].dtype == np.float32
 
 
 def _scale_kernel(graph: PlainGraph, maker: NodeProto, norm: NodeProto) -> None:
