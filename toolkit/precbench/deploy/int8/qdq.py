@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from precbench.deploy.int8.activation_grid import ActivationGrid
+from precbench.deploy.int8.integer_layer import IntegerLayer
 from precbench.deploy.int8.layer import output_axis
 from precbench.deploy.int8.plain_graph import PlainGraph
 from precbench.deploy.int8.planning import Part, Plan
-from precbench.deploy.int8.reconstruction import IntegerLayer
 
 
 def to_qdq(

@@ -41,6 +41,11 @@ class Calibration:
     description: Mapping[str, Any]
 
 
+def rows_of(feeds: Feeds) -> int:
+    """Return how many samples the feeds of one run hold; one where no input has rows."""
+    return max((len(array) for array in feeds.values() if array.ndim), default=1)
+
+
 def check_method(method: str) -> str:
     """Return a calibration method.
 
@@ -141,7 +146,7 @@ def _passes(probe: Probe, calibration: Calibration, what: str, progress: Progres
     with progress.track(what, calibration.samples) as step:
         for feeds in calibration.chunks():
             yield probe.run(feeds)
-            step(max(len(array) for array in feeds.values()))
+            step(rows_of(feeds))
 
 
 def _by_percentile(counts: NDArray[np.int64], ends: Range) -> Range:
