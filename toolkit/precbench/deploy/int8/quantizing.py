@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from precbench.deploy.int8.activation_grid import ActivationGrid
+from precbench.deploy.int8.cut_offs import Range
 from precbench.deploy.int8.equalising import equalise
 from precbench.deploy.int8.folding import fold
 from precbench.deploy.int8.grouped_pixels import group_pixels
@@ -15,7 +16,7 @@ from precbench.deploy.int8.integer_layer import IntegerLayer
 from precbench.deploy.int8.plain_graph import PlainGraph, has_subgraph
 from precbench.deploy.int8.planning import Part, Plan, plan
 from precbench.deploy.int8.qdq import to_qdq
-from precbench.deploy.int8.ranges import Calibration, Range, check_method, observe
+from precbench.deploy.int8.ranges import Calibration, check_method, observe
 from precbench.deploy.int8.reconstruction import reconstruct
 from precbench.deploy.stored import StoredTensor
 from precbench.errors import DataError, ModelError
