@@ -33,7 +33,7 @@ def preferred_steps(least: NDArray[np.float64], *, finer: int, coarser: int) -> 
     if outside.any():
         raise ModelError(
             f"weights need a step of about {least[outside][0]:.3g}, and steps of {_STEPS[0]:g} to {_STEPS[-1]:g} exist",
-            "leave the layer in float32, or scale its weights",
+            "scale its weights, or deploy the model in another form",
         )
     chosen: NDArray[np.float64] = _STEPS[first[None, :] + np.arange(-finer, coarser + 1)[:, None]]
     return chosen
