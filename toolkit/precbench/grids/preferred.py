@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from precbench.errors import ModelError
 
 R10 = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
-"""Ten steps a decade, each about 1.26 times the one before: the largest code uses at least 101 of 127."""
+"""Ten steps a decade, each about 1.26 times the one before, at most 1.28: the largest code is at least 99 of 127."""
 
 _EXPONENTS = range(-37, 38)  # normal in float32
 _STEPS = np.array([float(f"{number}e{exponent}") for exponent in _EXPONENTS for number in R10])
