@@ -3,10 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-R10 = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
-"""Ten steps a decade, each about 1.26 times the one before: the largest code uses at least 101 of 127."""
+from precbench.errors import ModelError
 
-_EXPONENTS = range(-12, 6)
+R10 = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
+"""Ten steps a decade, each about 1.26 times the one before, at most 1.28: the largest code is at least 99 of 127."""
+
+_EXPONENTS = range(-37, 38)  # normal in float32
 _STEPS = np.array([float(f"{number}e{exponent}") for exponent in _EXPONENTS for number in R10])
 _SLACK = 1 - 1e-12
 
@@ -20,10 +22,18 @@ def preferred_steps(least: NDArray[np.float64], *, finer: int, coarser: int) -> 
         coarser: how many above it.
 
     Returns:
-        float64 [finer + 1 + coarser, n], ascending along the first axis; every one is a decimal of at most three
-        significant digits.
+        float64 [finer + 1 + coarser, n], strictly ascending along the first axis; every one is a decimal of at most
+        three significant digits.
+
+    Raises:
+        ModelError: a step would lie outside 1e-37 to 8e37, which float32 holds to full precision.
     """
     first = np.searchsorted(_STEPS, least * _SLACK)
-    offsets = np.arange(-finer, coarser + 1)[:, None]
-    chosen: NDArray[np.float64] = _STEPS[np.clip(first[None, :] + offsets, 0, len(_STEPS) - 1)]
+    outside = (first < finer) | (first + coarser >= len(_STEPS))
+    if outside.any():
+        raise ModelError(
+            f"weights need a step of about {least[outside][0]:.3g}, and steps of {_STEPS[0]:g} to {_STEPS[-1]:g} exist",
+            "scale its weights, or deploy the model in another form",
+        )
+    chosen: NDArray[np.float64] = _STEPS[first[None, :] + np.arange(-finer, coarser + 1)[:, None]]
     return chosen

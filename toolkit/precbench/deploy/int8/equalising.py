@@ -100,6 +100,4 @@ def _scaled(graph: PlainGraph, name: str, factors: NDArray[np.float64], *, axis:
     values = graph.constants[name].astype(np.float64)
     shape = [1] * values.ndim
     shape[axis] = -1
-    free = graph.free_name(f"{name}/equalised")
-    graph.constants[free] = (values * factors.reshape(shape)).astype(np.float32)
-    return free
+    return graph.add_constant(f"{name}/equalised", (values * factors.reshape(shape)).astype(np.float32))

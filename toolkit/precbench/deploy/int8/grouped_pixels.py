@@ -142,9 +142,9 @@ def _replace(graph: PlainGraph, stem: _Stem, spread: NDArray[np.float32], first:
     outputs = spread.shape[0] // many
     before = _to_groups(graph, stem)
     conv.input[0] = before[-1].output[0]
-    conv.input[1] = _constant(graph, f"{conv.input[1]}/grouped", spread)
+    conv.input[1] = graph.add_constant(f"{conv.input[1]}/grouped", spread)
     if len(conv.input) > 2 and conv.input[2]:
-        conv.input[2] = _constant(graph, f"{conv.input[2]}/grouped", np.tile(graph.constants[conv.input[2]], many))
+        conv.input[2] = graph.add_constant(f"{conv.input[2]}/grouped", np.tile(graph.constants[conv.input[2]], many))
     set_attribute(conv, "auto_pad", None)
     set_attribute(conv, "kernel_shape", [kernel_height, spread.shape[3]])
     set_attribute(conv, "strides", [stem.stride, 1])
@@ -162,7 +162,7 @@ def _replace(graph: PlainGraph, stem: _Stem, spread: NDArray[np.float32], first:
 def _to_groups(graph: PlainGraph, stem: _Stem) -> list[NodeProto]:
     name = stem.conv.output[0]
     shape = np.array([0, stem.height, stem.width // stem.pixels, stem.pixels * stem.channels], np.int64)
-    shape_name = _constant(graph, f"{name}/grouped_shape", shape)
+    shape_name = graph.add_constant(f"{name}/grouped_shape", shape)
     grouped, ordered = (graph.free_name(f"{name}/{what}") for what in ("pixels_grouped", "grouped_nchw"))
     nodes, source = [], stem.source
     if stem.before is None:
@@ -184,16 +184,10 @@ def _from_groups(graph: PlainGraph, end: NodeProto, rows: int, columns: int, out
     """Turn the groups of outputs back into pixels, under the name that the tensor had."""
     old = end.output[0]
     new, ordered, pixels = (graph.free_name(f"{old}/{what}") for what in ("grouped", "grouped_nhwc", "pixels_nhwc"))
-    shape = _constant(graph, f"{old}/pixels_shape", np.array([0, rows, columns, outputs], np.int64))
+    shape = graph.add_constant(f"{old}/pixels_shape", np.array([0, rows, columns, outputs], np.int64))
     end.output[0] = new
     return [
         helper.make_node("Transpose", [new], [ordered], name=ordered, perm=_TO_NHWC),
         helper.make_node("Reshape", [ordered, shape], [pixels], name=pixels),
         helper.make_node("Transpose", [pixels], [old], name=f"{old}/nchw", perm=_TO_NCHW),
     ]
-
-
-def _constant(graph: PlainGraph, name: str, value: NDArray[Any]) -> str:
-    free = graph.free_name(name)
-    graph.constants[free] = value
-    return free

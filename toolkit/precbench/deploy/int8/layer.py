@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from precbench.deploy.int8.folding import output_axis
 from precbench.deploy.int8.plain_graph import PlainGraph, attribute, is_standard
+
+
+def output_axis(node: NodeProto) -> int:
+    """Return which axis of a kernel counts the outputs: of Conv the first, of Gemm by transB, of MatMul the last."""
+    if is_standard(node, "Conv"):
+        return 0
+    return 0 if is_standard(node, "Gemm") and attribute(node, "transB", 0) else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,20 +25,20 @@ class Layer:
 
     Args:
         node: the node.
-        rows: float64, the kernel's rows.
+        rows: the kernel's rows, in its own type.
         bias: float64; zeros where the node has none.
         axis: of the kernel, which counts the outputs.
     """
 
     node: NodeProto
-    rows: NDArray[np.float64]
+    rows: NDArray[np.float32]
     bias: NDArray[np.float64]
     axis: int
 
     @classmethod
     def of(cls, graph: PlainGraph, node: NodeProto) -> "Layer":
         """Return a node's layer; its weights are constant (`planning.Part.WEIGHTED`)."""
-        kernel, axis = graph.constants[node.input[1]].astype(np.float64), output_axis(node)
+        kernel, axis = graph.constants[node.input[1]], output_axis(node)
         groups = attribute(node, "group", 1) if is_standard(node, "Conv") else 1
         flat = np.moveaxis(kernel, axis, 0)
         rows = flat.reshape(groups, flat.shape[0] // groups, -1)

@@ -1,7 +1,7 @@
 """A model's graph as a list of nodes and a dictionary of constants: what folding and quantizing work on."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +35,12 @@ class PlainGraph:
     nodes: list[NodeProto]
     constants: dict[str, NDArray[Any]]
     frame: onnx.ModelProto
+    _taken: set[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Note the names that are taken."""
+        made = (name for node in self.nodes for name in node.output)
+        self._taken = {*self.constants, *self.inputs, *self.outputs, *made}
 
     @classmethod
     def of(cls, model: OnnxModel) -> Self:
@@ -100,11 +106,17 @@ class PlainGraph:
         return found[0] if len(found) == 1 and name not in self.outputs else None
 
     def free_name(self, name: str) -> str:
-        """Return a tensor name that nothing has, beginning with `name`."""
-        taken = {*self.constants, *self.inputs, *(out for node in self.nodes for out in node.output)}
-        while name in taken:
+        """Return a tensor name that nothing has or was given before, beginning with `name`."""
+        while name in self._taken:
             name += "_"
+        self._taken.add(name)
         return name
+
+    def add_constant(self, name: str, value: NDArray[Any]) -> str:
+        """Take a constant in and return the name that it got, which begins with `name`."""
+        free = self.free_name(name)
+        self.constants[free] = value
+        return free
 
     def copy(self) -> Self:
         """Return a graph of its own; the arrays are shared and never written to."""
@@ -112,7 +124,9 @@ class PlainGraph:
         for node in self.nodes:
             nodes.append(NodeProto())
             nodes[-1].CopyFrom(node)
-        return type(self)(nodes=nodes, constants=dict(self.constants), frame=self.frame)
+        copied = type(self)(nodes=nodes, constants=dict(self.constants), frame=self.frame)
+        copied._taken |= self._taken
+        return copied
 
     def to_proto(self, nodes: Iterable[NodeProto] | None = None) -> onnx.ModelProto:
         """Return the model, with the constants that its nodes read."""

@@ -52,7 +52,7 @@ def plan(graph: PlainGraph) -> Plan:
     """Choose what runs in integers: Conv, Gemm and MatMul with constant weights, and what lies between them.
 
     An activation behind one of them that only cuts off (Relu, Clip around zero) costs nothing: eight bits saturate at
-    its limits. Outputs of the model stay float32.
+    its limits. Outputs of the model stay float32; one that is read again is held in eight bits for its readers alone.
     """
     readers, makers = graph.readers(), graph.makers()
     outputs = set(graph.outputs)
@@ -86,7 +86,7 @@ def plan(graph: PlainGraph) -> Plan:
             else:
                 part = Part.FLOAT
         parts[id(node)] = part
-    held = frozenset(wanted - outputs - graph.constants.keys())
+    held = frozenset(wanted - graph.constants.keys())
     origin = {
         node.output[0]: node.input[0] for node in graph.nodes if parts[id(node)] is Part.MOVE and node.output[0] in held
     }

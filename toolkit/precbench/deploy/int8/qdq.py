@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from precbench.deploy.int8.activation_grid import ActivationGrid
-from precbench.deploy.int8.layer import Layer
+from precbench.deploy.int8.integer_layer import IntegerLayer
+from precbench.deploy.int8.layer import output_axis
 from precbench.deploy.int8.plain_graph import PlainGraph
 from precbench.deploy.int8.planning import Part, Plan
-from precbench.deploy.int8.reconstruction import IntegerLayer
 
 
 def to_qdq(
@@ -78,22 +78,25 @@ class _Writer:
         if name not in self._scales:
             grid = self._grids[name]
             scale, zero = np.asarray(grid.scale, np.float32), np.asarray(grid.zero_point, np.uint8)
-            self._scales[name] = self._constant(f"{name}/scale", scale), self._constant(f"{name}/zero_point", zero)
+            add = self.graph.add_constant
+            self._scales[name] = add(f"{name}/scale", scale), add(f"{name}/zero_point", zero)
         return self._scales[name]
 
     def _write_layer(self, node: NodeProto, layer: IntegerLayer) -> None:
-        name, axis = node.output[0], Layer.of(self.graph, node).axis
+        name, axis = node.output[0], output_axis(node)
         steps = layer.steps.astype(np.float32)
         if node.op_type == "Gemm" and self._is_read_as_float(name):
             self._write_product(node, layer.codes if axis == 1 else layer.codes.T, steps, layer.bias)
             return
         node.input[1] = self._dequantized(f"{name}/kernel", layer.codes, steps, axis)
         if node.op_type != "MatMul":
-            node.input[:] = [*node.input[:2], self._constant(f"{name}/bias", layer.bias)]
+            node.input[:] = [*node.input[:2], self.graph.add_constant(f"{name}/bias", layer.bias)]
         self.nodes.append(node)
 
     def _is_read_as_float(self, name: str) -> bool:
-        """Whether neither a tensor nor an activation of it is held in eight bits."""
+        """Whether a tensor is an output, or neither it nor an activation of it is held in eight bits."""
+        if name in self.graph.outputs:
+            return True
         behind = [out for reader in self._readers.get(name, []) for out in reader.output]
         return name not in self._plan.held and not any(out in self._plan.limits for out in behind)
 
@@ -108,20 +111,14 @@ class _Writer:
         name = node.output[0]
         kernel, product = self._dequantized(f"{name}/kernel", codes, steps, 1), self.graph.free_name(f"{name}/product")
         self._add("MatMul", [node.input[0], kernel], product)
-        self._add("Sub", [product, self._constant(f"{name}/negative_bias", -bias)], name)
-
-    def _constant(self, name: str, value: NDArray[Any]) -> str:
-        free = self.graph.free_name(name)
-        self.graph.constants[free] = value
-        return free
+        self._add("Sub", [product, self.graph.add_constant(f"{name}/negative_bias", -bias)], name)
 
     def _dequantized(self, name: str, codes: NDArray[Any], steps: NDArray[np.float32], axis: int) -> str:
-        made = [self.graph.free_name(f"{name}/{what}") for what in ("codes", "step", "zero_point", "dq")]
-        values = (codes, steps, np.zeros(len(steps), codes.dtype))
-        for constant, value in zip(made[:3], values, strict=True):
-            self.graph.constants[constant] = value
-        self._add("DequantizeLinear", made[:3], made[3], axis=axis)
-        return made[3]
+        values = {"codes": codes, "step": steps, "zero_point": np.zeros(len(steps), codes.dtype)}
+        read = [self.graph.add_constant(f"{name}/{what}", value) for what, value in values.items()]
+        back = self.graph.free_name(f"{name}/dq")
+        self._add("DequantizeLinear", read, back, axis=axis)
+        return back
 
     def _add(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(op_type, inputs, [output], name=output, **attributes))

@@ -8,14 +8,16 @@ import numpy as np
 import onnx
 
 from precbench.deploy.int8.activation_grid import ActivationGrid
+from precbench.deploy.int8.cut_offs import Range
 from precbench.deploy.int8.equalising import equalise
 from precbench.deploy.int8.folding import fold
 from precbench.deploy.int8.grouped_pixels import group_pixels
+from precbench.deploy.int8.integer_layer import IntegerLayer
 from precbench.deploy.int8.plain_graph import PlainGraph, has_subgraph
 from precbench.deploy.int8.planning import Part, Plan, plan
 from precbench.deploy.int8.qdq import to_qdq
-from precbench.deploy.int8.ranges import Calibration, Range, check_method, observe
-from precbench.deploy.int8.reconstruction import IntegerLayer, reconstruct
+from precbench.deploy.int8.ranges import Calibration, check_method, observe
+from precbench.deploy.int8.reconstruction import reconstruct
 from precbench.deploy.stored import StoredTensor
 from precbench.errors import DataError, ModelError
 from precbench.graph import OnnxModel
@@ -80,14 +82,15 @@ def quantize(
         )
     scaled = equalise(graph, planned, calibration)
     grids = _grids(graph, planned, calibration, method, progress)
-    layers = reconstruct(graph, planned, grids, calibration, seed=seed, progress=progress)
-    proto = to_qdq(graph, planned, grids, layers)
+    made = reconstruct(graph, planned, grids, calibration, seed=seed, progress=progress)
+    proto = to_qdq(graph, planned, grids, made.layers)
     _check(proto)
     return Quantized(
         model=OnnxModel(proto=proto, folder=model.folder),
-        tensors=tuple(_stored(graph, layers)),
+        tensors=tuple(_stored(graph, made.layers)),
         about={
             "calibration": {**calibration.description, "samples": calibration.samples, "method": method},
+            "fitted_on_samples": made.samples,
             "equalised_channels": scaled,
             "nodes": {part.value: planned.parts.count(part) for part in Part},
             "seed": seed,
