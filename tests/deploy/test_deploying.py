@@ -316,3 +316,18 @@ def test_calibration_data_of_another_shape_or_too_few_are_refused(tmp_path: Path
 def test_max_drop_outside_its_range_is_refused(tmp_path: Path, network_file: Path) -> None:
     with pytest.raises(UsageError, match="--max-drop"):
         Request(model=network_file, output=tmp_path / "out", form=None, max_drop_points=100.0)
+
+
+@pytest.mark.parametrize("form", [Form.PACKED, Form.INT8, Form.FP16])
+def test_a_model_that_lists_its_initializers_as_inputs_can_be_had_in_every_form(
+    tmp_path: Path, rounded_file: Path, data_file: Path, form: Form
+) -> None:
+    proto = onnx.load(rounded_file)
+    proto.ir_version = 3
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    onnx.save(proto, tmp_path / "old.onnx")
+    request = Request(model=tmp_path / "old.onnx", output=tmp_path / "out", form=form, timing=None)
+    done = deploy(request, data_of(tmp_path / "old.onnx", data_file))
+    assert [spec["name"] for spec in done.manifest["inputs"]] == ["x"]
+    assert done.manifest["accuracy"]["flips"]["lost"] <= 10

@@ -520,9 +520,9 @@ def test_the_float16_form_of_a_float16_form_has_names_of_its_own():
     proto.graph.initializer[0].dims[:] = [4, 3]
     once = converted(proto).model.proto
     once.graph.node.insert(0, helper.make_node("Relu", ["x"], ["again"], name="x/float16/Cast_"))
-    once.graph.node.append(helper.make_node("MatMul", ["again", "w2"], ["z"], name="y/Cast"))
+    once.graph.node.append(helper.make_node("MatMul", ["again", "w2"], ["z"], name="z/Cast"))
     once.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3), np.float32), "w2"))
     once.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3]))
     nodes = convert_to_half(OnnxModel(proto=once, folder=Path())).model.proto.graph.node
     names = [node.name for node in nodes if node.name]
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 7

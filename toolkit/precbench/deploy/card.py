@@ -120,7 +120,11 @@ def _making(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"- with {_shown(' '.join(manifest['command']))}"
     calibration = manifest["about"].get("calibration")
     if calibration is not None:
-        yield f"- calibrated on {calibration['samples']} samples, {calibration['method']}"
+        fitted = manifest["about"]["fitted_on_samples"]
+        yield f"- calibrated on {calibration['samples']} samples, {calibration['method']}; fitted on {fitted} of them"
+    fixed = manifest["about"].get("fixed_inputs")
+    if fixed:
+        yield f"- inputs that had defaults and are constants now: {', '.join(_shown(name) for name in fixed)}"
     kept = manifest["about"].get("kept_in_float32")
     if kept:
         yield f"- in float32: {', '.join(_shown(name) for name in kept)}"

@@ -21,7 +21,7 @@ from precbench.deploy.request import Request
 from precbench.deploy.sizes import model_bytes, zstd_bytes
 from precbench.errors import OutputError
 from precbench.files import write_json, write_text
-from precbench.graph import load_model
+from precbench.graph import load_model, opset_of
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, TensorSpec, environment
 from precbench.study.compression import ZSTD_LEVEL
@@ -92,7 +92,7 @@ def _manifest(
         "form": form,
         "source": _source(request.model),
         "reference": _source(request.compared_with),
-        "opset": _opset(path),
+        "opset": opset_of(load_model(path).proto),
         "inputs": [_spec_json(spec) for spec in session.inputs],
         "outputs": [_spec_json(spec) for spec in session.outputs],
         "preprocessing": None if data is None or data.preprocessing is None else data.preprocessing.to_json(),
@@ -131,11 +131,6 @@ def _reference(
 
 def _source(path: Path) -> dict[str, Any]:
     return {"file": path.name, "digest": model_digest(path), "bytes": model_bytes(path)}
-
-
-def _opset(path: Path) -> int:
-    entries = load_model(path).proto.opset_import
-    return next((entry.version for entry in entries if entry.domain in ("", "ai.onnx")), 1)
 
 
 def _spec_json(spec: TensorSpec) -> dict[str, Any]:

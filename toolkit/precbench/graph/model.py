@@ -102,6 +102,11 @@ def _constants(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, onnx.Te
                     yield node, attribute.t
 
 
+def opset_of(proto: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators; 1 where the model imports none."""
+    return max((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), default=1)
+
+
 def load_model(path: Path) -> OnnxModel:
     """Read an ONNX file and check what precbench relies on.
 

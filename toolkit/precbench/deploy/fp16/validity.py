@@ -3,9 +3,9 @@
 import onnx
 from onnx import helper
 
-from precbench.deploy.int8.plain_graph import has_subgraph, is_standard, opset_of
+from precbench.deploy.int8.plain_graph import has_subgraph, is_standard
 from precbench.errors import ModelError
-from precbench.graph import OnnxModel
+from precbench.graph import OnnxModel, opset_of
 from precbench.graph.model import is_external
 
 MIN_OPSET = 11

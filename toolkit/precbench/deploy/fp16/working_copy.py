@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
 from precbench.deploy.int8.plain_graph import attribute, is_standard, set_attribute
-from precbench.graph import OnnxModel
-
-_FREE_IR_VERSION = 4
+from precbench.graph import OnnxModel, with_constant_initializers
 
 
 def working_copy(model: OnnxModel) -> OnnxModel:
     """Return a copy to change, in which each `Constant` with floats holds a tensor, and only inputs are inputs."""
+    model = with_constant_initializers(model)
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     for node in proto.graph.node:
         if is_standard(node, "Constant"):
             _hold_tensor(node)
-    _free_initializers(proto)
     return with_arrays(proto, model.folder, arrays_of(model))
 
 
@@ -44,13 +42,3 @@ def _hold_tensor(node: NodeProto) -> None:
         if numbers is not None:
             set_attribute(node, name, None)
             set_attribute(node, "value", numpy_helper.from_array(np.asarray(numbers, np.float32)))
-
-
-def _free_initializers(proto: onnx.ModelProto) -> None:
-    """Before IR version 4 each initializer had to be an input as well, which no runtime lets a caller override."""
-    if proto.ir_version < _FREE_IR_VERSION:
-        names = {tensor.name for tensor in proto.graph.initializer}
-        inputs = [value for value in proto.graph.input if value.name not in names]
-        del proto.graph.input[:]
-        proto.graph.input.extend(inputs)
-        proto.ir_version = _FREE_IR_VERSION

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, helper, numpy_helper, version_converter
 
 from precbench.errors import ModelError
-from precbench.graph import OnnxModel
+from precbench.graph import OnnxModel, opset_of
 from precbench.graph.model import graphs
 
 PER_CHANNEL_OPSET = 13
@@ -140,11 +140,6 @@ class PlainGraph:
             if name in used
         )
         return proto
-
-
-def opset_of(proto: onnx.ModelProto) -> int:
-    """Return the opset of ONNX's own operators in a model."""
-    return next((entry.version for entry in proto.opset_import if entry.domain in _STANDARD), 1)
 
 
 def is_standard(node: NodeProto, *op_types: str) -> bool:

@@ -20,7 +20,7 @@ from precbench.deploy.int8.ranges import Calibration, check_method, observe
 from precbench.deploy.int8.reconstruction import reconstruct
 from precbench.deploy.stored import StoredTensor
 from precbench.errors import DataError, ModelError
-from precbench.graph import OnnxModel
+from precbench.graph import OnnxModel, with_constant_initializers
 from precbench.progress import SILENT, Progress
 
 LEAST_SAMPLES = 16
@@ -73,6 +73,7 @@ def quantize(
             f"{calibration.samples} samples are too few to calibrate with, at least {LEAST_SAMPLES} are needed",
             "give more images with --data; some hundred are good",
         )
+    model = with_constant_initializers(model)
     graph = _prepared(model)
     planned = plan(graph)
     if Part.WEIGHTED not in planned.parts:
@@ -92,10 +93,17 @@ def quantize(
             "calibration": {**calibration.description, "samples": calibration.samples, "method": method},
             "fitted_on_samples": made.samples,
             "equalised_channels": scaled,
+            "fixed_inputs": _with_defaults(model),
             "nodes": {part.value: planned.parts.count(part) for part in Part},
             "seed": seed,
         },
     )
+
+
+def _with_defaults(model: OnnxModel) -> list[str]:
+    """Return the inputs that had a default, which a caller could override: they are constants now."""
+    names = {tensor.name for tensor in model.proto.graph.initializer}
+    return [value.name for value in model.proto.graph.input if value.name in names]
 
 
 def _prepared(model: OnnxModel) -> PlainGraph:

@@ -13,7 +13,7 @@ from precbench.deploy.packed.layout import INTEGERS, LABELS, Layout, candidates,
 from precbench.deploy.packed.rewriting import Key, Rewrite, key, names_taken, rewritten, unique
 from precbench.deploy.stored import StoredTensor
 from precbench.errors import ModelError
-from precbench.graph import Initializer, OnnxModel, Role, list_initializers, with_constant_initializers
+from precbench.graph import Initializer, OnnxModel, Role, list_initializers, opset_of, with_constant_initializers
 from precbench.graph.model import HeldTensor, graphs, is_external
 from precbench.grids import MAX_DECIMALS, decimal_codes, decimals_needed
 
@@ -95,7 +95,7 @@ def _store(model: OnnxModel, held: HeldTensor, rewrite: Rewrite) -> StoredTensor
 
 def _smallest_bits(proto: onnx.ModelProto, held: HeldTensor) -> int:
     """INT4 where the model may have it; new external data is handed over as whole bytes per element."""
-    may_have = _opset(proto) >= _INT4_OPSET and proto.ir_version >= _INT4_IR_VERSION
+    may_have = opset_of(proto) >= _INT4_OPSET and proto.ir_version >= _INT4_IR_VERSION
     return 4 if may_have and not is_external(held.proto) else 8
 
 
@@ -189,13 +189,8 @@ def _counted(reasons: Iterable[str]) -> str:
 
 
 def _check_opset(proto: onnx.ModelProto) -> None:
-    if _opset(proto) < MIN_OPSET:
+    if opset_of(proto) < MIN_OPSET:
         raise ModelError(
-            f"the model is of opset {_opset(proto)}, packing needs {MIN_OPSET} or newer",
+            f"the model is of opset {opset_of(proto)}, packing needs {MIN_OPSET} or newer",
             f"export it again with opset {MIN_OPSET} or newer, or convert it with onnx.version_converter",
         )
-
-
-def _opset(proto: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operators; 0 where the model has none of them."""
-    return max((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), default=0)
