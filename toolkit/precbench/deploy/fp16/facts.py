@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from precbench.errors import ModelError
 from precbench.graph import OnnxModel
 
 LOOKS_AT_SHAPE = ("Shape", "Size")
-_REARRANGES = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+REARRANGES = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Facts:
         opsets: domain -> version; ONNX's own domain is "".
         types: value -> element type by ONNX's type inference.
         largest: float constant -> its largest finite magnitude; what only rearranges one is constant too.
+        small: the float constants of one element, and the variances of BatchNormalization -> their values.
         ranges: value -> lowest and highest observed.
         from_shapes: values that depend on the shapes of inputs and not on what is in them.
     """
@@ -33,6 +35,7 @@ class Facts:
     opsets: Mapping[str, int]
     types: Mapping[str, int]
     largest: Mapping[str, float]
+    small: Mapping[str, NDArray[Any]]
     ranges: Mapping[str, tuple[float, float]]
     from_shapes: Collection[str]
 
@@ -55,6 +58,7 @@ class Facts:
             opsets={_domain(each.domain): each.version for each in model.proto.opset_import},
             types=types,
             largest=_magnitudes(model),
+            small=_small(model),
             ranges=ranges,
             from_shapes=_from_shapes(graph.node, constant),
         )
@@ -101,9 +105,15 @@ def _magnitudes(model: OnnxModel) -> dict[str, float]:
     for node in model.proto.graph.node:
         if is_standard(node, "ConstantOfShape"):
             largest[node.output[0]] = abs(fill_of(node))
-        elif is_standard(node, *_REARRANGES) and node.input[0] in largest:
+        elif is_standard(node, *REARRANGES) and node.input[0] in largest:
             largest[node.output[0]] = largest[node.input[0]]
     return largest
+
+
+def _small(model: OnnxModel) -> dict[str, NDArray[Any]]:
+    variances = {node.input[4] for node in model.proto.graph.node if is_standard(node, "BatchNormalization")}
+    floats = (held for held in model.tensors() if held.proto.data_type == TensorProto.FLOAT)
+    return {held.value: model.values(held) for held in floats if prod(held.proto.dims) == 1 or held.value in variances}
 
 
 def _largest(values: NDArray[Any]) -> float:
