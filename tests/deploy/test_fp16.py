@@ -35,8 +35,11 @@ def converted(proto, ranges=None):
     assert proto.SerializeToString(deterministic=True) == before, "the model given was modified"
     onnx.checker.check_model(half.model.proto, full_check=True)
     assert half.model.proto.graph.output == proto.graph.output
-    casts = [tuple(node.input) for node in half.model.proto.graph.node if node.name.endswith("/Cast")]
-    assert len(casts) == len(set(casts)) == half.casts, "a value is cast twice"
+    there = {node.name for node in proto.graph.node}
+    new = [node for node in half.model.proto.graph.node if node.name not in there]
+    assert {node.op_type for node in new} <= {"Cast"}
+    assert len({node.input[0] for node in new}) == len(new) == half.casts, "a value is cast twice"
+    assert len({node.name for node in new}) == len(new), "two new nodes have one name"
     return half
 
 
@@ -491,6 +494,29 @@ def test_names_that_are_taken_already_are_left_to_what_has_them():
     half = converted(proto)
     assert half.casts == 4
     assert_close(half, proto, {"x": np.ones(2, np.float32), "x/float16": np.ones(2, np.float32)})
+
+
+def test_the_float16_form_is_converted_again_under_names_that_nobody_has():
+    proto = network()
+    once = converted(proto).model.proto
+    twice = converted(once).model.proto
+    names = [node.name for node in converted(twice).model.proto.graph.node]
+    assert len(names) == len(set(names))
+    for one, other in zip(run(once, images()), run(twice, images()), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_name_of_a_node_or_a_value_is_no_name_for_a_cast():
+    proto = parsed(
+        'g (float[n] x) => (float[n] y, float[n] "x/float16/Cast_") '
+        '{ ["x/float16/Cast"] r = Relu(x) ["y/float16/Cast"] y = Neg(r) ["y/Cast"] "x/float16/Cast_" = Abs(r) }'
+    )
+    nodes = converted(proto).model.proto.graph.node
+    names = [node.name for node in nodes]
+    values = {name for node in nodes for name in (*node.input, *node.output)}
+    assert len(names) == len(set(names))
+    assert values.isdisjoint(names)
+    run(converted(proto).model.proto, {"x": np.ones(2, np.float32)})
 
 
 def test_nodes_without_a_name_or_with_the_same_are_told_by_what_they_make():
