@@ -563,6 +563,17 @@ def test_an_output_that_is_a_constant_and_tensors_of_other_types_are_left():
     assert half.casts == 0
 
 
+def test_nodes_of_a_float64_model_are_not_said_to_be_kept_in_float32():
+    proto = parsed(
+        "g (double[n] x) => (double[n] y) <double eps = {1e-300}, double huge = {1e300}> "
+        "{ [add] a = Add(x, eps) [log] b = Log(a) [mul] c = Mul(b, huge) [div] y = Div(c, a) }"
+    )
+    half = converted(proto, {"a": (1e-300, 1), "c": (-1e303, 1e303)})
+    assert (half.kept_nodes, half.casts) == ({}, 0)
+    assert {tensor.kept for tensor in half.tensors} == {"DOUBLE is not converted"}
+    assert half.model.proto.graph.node == proto.graph.node
+
+
 # --- external data ---
 
 
