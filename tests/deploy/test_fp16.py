@@ -35,8 +35,11 @@ def converted(proto, ranges=None):
     assert proto.SerializeToString(deterministic=True) == before, "the model given was modified"
     onnx.checker.check_model(half.model.proto, full_check=True)
     assert half.model.proto.graph.output == proto.graph.output
-    casts = [tuple(node.input) for node in half.model.proto.graph.node if node.name.endswith("/Cast")]
-    assert len(casts) == len(set(casts)) == half.casts, "a value is cast twice"
+    there = {node.name for node in proto.graph.node}
+    new = [node for node in half.model.proto.graph.node if node.name not in there]
+    assert {node.op_type for node in new} <= {"Cast"}
+    assert len({node.input[0] for node in new}) == len(new) == half.casts, "a value is cast twice"
+    assert len({node.name for node in new}) == len(new), "two new nodes have one name"
     return half
 
 
@@ -214,6 +217,180 @@ def test_a_constant_node_that_both_kinds_of_nodes_read_is_there_twice():
     assert_close(half, proto, {"x": np.ones(3, np.float32)})
 
 
+# --- what becomes zero ---
+
+ROWS = {"x": np.array([[0, 0, 0, 0], [2, 2, 2, 2], [1, 2, 3, 5], [1e-4, 2e-4, -1e-4, 3e-4]], np.float32)}
+ROW = "g (float[n, 4] x) => (float[n, 4] y) <float eps = {1e-12}, float two = {2}, float half = {0.5}, float one = {1}"
+CENTRED = "m = ReduceMean<axes = [-1]>(x) d = Sub(x, m) "
+VARIANCE = f"{CENTRED} [square] q = Pow(d, two) [mean] v = ReduceMean<axes = [-1]>(q) [add] e = Add(v, eps) "
+NORM = "[norm] l = ReduceL2<axes = [-1]>(x) "
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kept"),
+    [
+        ("r = Relu(x) [add] a = Add(r, eps) [log] y = Log(a)", "add log"),
+        (f"{VARIANCE} [root] s = Sqrt(e) [div] y = Div(d, s)", "square mean add root div"),
+        (f"{VARIANCE} [root] s = Pow(e, half) [div] y = Div(d, s)", "square mean add root div"),
+        (f"{VARIANCE} [root] s = Sqrt(e) [inv] i = Reciprocal(s) [by] y = Mul(d, i)", "square mean add root inv by"),
+        (
+            f"{VARIANCE} [root] s = Sqrt(e) [inv] i = Div(one, s) [scale] j = Mul(i, two) [by] y = Mul(d, j)",
+            "square mean add root inv scale by",
+        ),
+        (
+            f"{CENTRED} [square] q = Mul(d, d) [mean] v = ReduceMean<axes = [-1]>(q) [root] r = Sqrt(v) "
+            "[add] e = Add(r, eps) [div] y = Div(d, e)",
+            "square mean root add div",
+        ),
+        (f"{VARIANCE} [inv] i = Pow(e, minus) [by] y = Mul(d, i)", "square mean add inv by"),
+        (f"{NORM} [low] c = Clip(l, eps) [wide] w = Expand(c, shape) [div] y = Div(x, w)", "norm low wide div"),
+        (f"{NORM} [low] c = Max(l, eps) [div] y = Div(x, c)", "norm low div"),
+        (
+            "r = Relu(x) [add] a = Add(r, eps) [sum] t = ReduceSum<keepdims = 1>(a, axis) [div] y = Div(a, t)",
+            "add sum div",
+        ),
+        ("r = Relu(x) [fill] f = Expand(eps, shape) [add] a = Add(r, f) [log] y = Log(a)", "fill add log"),
+        ("r = Relu(x) [low] a = Mul(r, eps) z = Neg(a) y = Relu(z)", "low"),
+    ],
+)
+def test_what_a_tiny_constant_keeps_from_zero_stays_in_float32_up_to_its_use(nodes, kept):
+    proto = parsed(f"{ROW}, float minus = {{-0.5}}, int64[1] axis = {{-1}}, int64[2] shape = {{4, 4}}> {{ {nodes} }}")
+    half = converted(proto)
+    assert set(half.kept_nodes) == set(kept.split())
+    assert {tensor.kept for tensor in half.tensors if tensor.name == "eps"} == {"it is read in float32 only"}
+    assert_close(half, proto, ROWS)
+
+
+def test_the_reasons_name_the_constant_and_what_depends_on_it():
+    half = converted(parsed(f"{ROW}> {{ {VARIANCE} [root] s = Sqrt(e) [div] y = Div(d, s) }}"))
+    because = "a constant is added that is zero in float16"
+    assert half.kept_nodes == {
+        "square": f"it makes 'q' of products, to which {because}",
+        "mean": f"it makes 'v' of products, to which {because}",
+        "add": "the constant 'eps' is 1e-12 at most, which is zero in float16",
+        "root": "it reads 'e', which depends on a constant that is zero in float16",
+        "div": "it reads 's', which depends on a constant that is zero in float16",
+    }
+
+
+@pytest.mark.parametrize("value", [1e-5, 2.0**-24, 0.0, -0.0])
+def test_an_epsilon_that_float16_holds_keeps_nothing(value):
+    proto = parsed(f"{ROW}> {{ {VARIANCE} [root] s = Sqrt(e) [div] y = Div(d, s) }}")
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32(value), "eps"))
+    assert converted(proto).kept_nodes == {}
+
+
+def with_weights(values, node):
+    proto = parsed(f"g (float[n, 4] x) => (float[n, 4] y) <float[4] zero = {{0, 0, 0, 0}}> {{ [node] {node} }}")
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray(values, np.float32), "w"))
+    return converted(proto)
+
+
+def test_a_tensor_is_lost_where_all_of_it_is_and_not_where_a_few_elements_are():
+    dense = np.eye(4)
+    dense[0, 1:] = 1e-9
+    assert with_weights(dense, "y = Gemm(x, w, zero)").flushed == 3
+    assert with_weights(dense, "y = Gemm(x, w, zero)").kept_nodes == {}
+    assert set(with_weights(np.eye(4) * 1e-9, "y = Gemm(x, w, zero)").kept_nodes) == {"node"}
+    assert set(with_weights(np.eye(4) * -1e-9, "y = MatMul(x, w)").kept_nodes) == {"node"}
+    assert set(with_weights([0, 0, 1e-9, 0], "y = Mul(x, w)").kept_nodes) == {"node"}
+    assert set(with_weights([1e-9], "y = Max(x, w)").kept_nodes) == {"node"}
+    assert with_weights([0, 0, 1, 1e-9], "y = Mul(x, w)").kept_nodes == {}
+
+
+def test_a_convolution_with_a_few_lost_weights_or_a_tiny_bias_computes_in_float16():
+    proto = network()
+    for tensor in proto.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        if tensor.name in {"conv/kernel", "conv/bias"}:
+            values.flat[: 5 if tensor.name == "conv/kernel" else 4] = 1e-9
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    half = converted(proto)
+    assert (half.kept_nodes, half.flushed) == ({}, 9)
+    assert_close(half, proto, images(), tolerance=32 * EPSILON)
+
+
+BATCH = (
+    "g (float[n, 2, 3, 3] x) => (float[n, 2, 3, 3] y) <float[2] s = {{1e-4, 2}}, float[2] b = {{0, 1}}, "
+    "float[2] m = {{0.5, 0.25}}, float[2] v = {{{variance}, 1}}> "
+    "{{ r = Relu(x) [bn] z = BatchNormalization<epsilon = {epsilon}>(r, s, b, m, v) y = Neg(z) }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("variance", "epsilon", "is_kept"),
+    [
+        ("1e-9", "1e-9", True),
+        ("0", "1e-12", True),
+        ("1e-9", "0.0", True),
+        ("1e-9", "1e-7", True),
+        ("1e-9", "1e-5", False),
+        ("1e-30", "1e-3", False),
+        ("0.1", "1e-12", False),
+    ],
+)
+def test_a_batch_normalization_whose_variance_and_epsilon_are_lost_stays_in_float32(variance, epsilon, is_kept):
+    proto = parsed(BATCH.format(variance=variance, epsilon=epsilon))
+    half = converted(proto)
+    told = {"bn": "its epsilon, with the variance where that is known, is lost in float16"}
+    assert half.kept_nodes == (told if is_kept else {})
+    feeds = {"x": np.random.default_rng(0).standard_normal((3, 2, 3, 3), dtype=np.float32)}
+    assert_close(half, proto, feeds, tolerance=16 * EPSILON)
+
+
+NORMALIZED = "g (float[n, 4, 3] x) => (float[n, 4, 3] y) <float[4] s = {1, 2, 3, 4}, float[4] b = {0, 1, 2, 3}, "
+
+
+@pytest.mark.parametrize(
+    ("node", "opset", "is_kept"),
+    [
+        ("InstanceNormalization<epsilon = 1e-12>(r, s, b)", 17, True),
+        ("InstanceNormalization(r, s, b)", 17, False),
+        ("LayerNormalization<epsilon = 1e-12>(r, t, u)", 17, False),
+        ("LayerNormalization<epsilon = 1e-12, stash_type = 10>(r, t, u)", 17, True),
+        ("MeanVarianceNormalization<axes = [2]>(r)", 17, True),
+    ],
+)
+def test_other_normalizations_are_kept_where_they_compute_the_epsilon_in_float16(node, opset, is_kept):
+    proto = parsed(
+        f"{NORMALIZED} float[3] t = {{1, 2, 3}}, float[3] u = {{0, 1, 2}}> "
+        f"{{ r = Relu(x) [norm] z = {node} y = Neg(z) }}",
+        opset=opset,
+    )
+    half = converted(proto)
+    assert set(half.kept_nodes) == ({"norm"} if is_kept else set())
+    feeds = {"x": np.random.default_rng(0).standard_normal((2, 4, 3), dtype=np.float32)}
+    feeds["x"][0] = 0
+    np.testing.assert_allclose(run(half.model.proto, feeds)[0], run(proto, feeds)[0], atol=32 * EPSILON)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ranges", "kept"),
+    [
+        ("p = Softmax(x) y = Log(p)", {"p": (1e-9, 1)}, {"Softmax", "Log"}),
+        ("p = Softmax(x) y = Log(p)", {"p": (1e-4, 1)}, set()),
+        ("p = Softmax(x) y = Log(p)", None, set()),
+        ("a = Exp(x) y = Div(x, a)", {"a": (0, 1)}, {"Exp", "Div"}),
+        ("a = Exp(x) b = Neg(a) y = Reciprocal(b)", {"a": (1e-6, 1), "b": (-1, -1e-6)}, {"Exp", "Neg", "Reciprocal"}),
+        ("a = Exp(x) b = Sqrt(a) y = Div(x, b)", {"a": (1e-6, 1), "b": (1e-3, 1)}, set()),
+        ("a = Exp(x) y = Pow(a, minus)", {"a": (1e-6, 1)}, {"Exp", "Pow"}),
+        ("a = Exp(x) y = Pow(a, two)", {"a": (1e-6, 1)}, set()),
+        ("a = Exp(x) y = Div(a, two)", {"a": (1e-6, 1)}, set()),
+        ("a = Neg(x) y = Div(two, a)", {"a": (-1, 1)}, set()),
+        ("a = Exp(x) y = Reciprocal(x)", {"x": (1e-6, 1), "a": (1e-6, 3)}, {"Reciprocal"}),
+    ],
+)
+def test_what_is_divided_by_and_was_observed_near_zero_stays_in_float32(nodes, ranges, kept):
+    proto = parsed(f"g (float[n, 4] x) => (float[n, 4] y) <float two = {{2}}, float minus = {{-1}}> {{ {nodes} }}")
+    half = converted(proto, ranges)
+    makes = {name: node.op_type for node in proto.graph.node for name in node.output}
+    assert {makes[name] for name in half.kept_nodes} == kept
+    if kept:
+        assert all("observed down to" in reason for reason in half.kept_nodes.values())
+    if "Softmax" in kept:
+        assert_close(half, proto, {"x": np.array([[0, 20, 1, 2]], np.float32)})
+
+
 # --- what takes no float16 ---
 
 
@@ -319,6 +496,29 @@ def test_names_that_are_taken_already_are_left_to_what_has_them():
     assert_close(half, proto, {"x": np.ones(2, np.float32), "x/float16": np.ones(2, np.float32)})
 
 
+def test_the_float16_form_is_converted_again_under_names_that_nobody_has():
+    proto = network()
+    once = converted(proto).model.proto
+    twice = converted(once).model.proto
+    names = [node.name for node in converted(twice).model.proto.graph.node]
+    assert len(names) == len(set(names))
+    for one, other in zip(run(once, images()), run(twice, images()), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_name_of_a_node_or_a_value_is_no_name_for_a_cast():
+    proto = parsed(
+        'g (float[n] x) => (float[n] y, float[n] "x/float16/Cast_") '
+        '{ ["x/float16/Cast"] r = Relu(x) ["y/float16/Cast"] y = Neg(r) ["y/Cast"] "x/float16/Cast_" = Abs(r) }'
+    )
+    nodes = converted(proto).model.proto.graph.node
+    names = [node.name for node in nodes]
+    values = {name for node in nodes for name in (*node.input, *node.output)}
+    assert len(names) == len(set(names))
+    assert values.isdisjoint(names)
+    run(converted(proto).model.proto, {"x": np.ones(2, np.float32)})
+
+
 def test_nodes_without_a_name_or_with_the_same_are_told_by_what_they_make():
     proto = parsed("g (float[n] x) => (float[n] y) { [a] p = Relu(x) [a] q = Neg(p) y = Abs(q) }")
     assert set(converted(proto, dict.fromkeys("xpqy", (0, 1e9))).kept_nodes) == {"a", "q", "y"}
@@ -361,6 +561,17 @@ def test_an_output_that_is_a_constant_and_tensors_of_other_types_are_left():
         "no": "no node reads it",
     }
     assert half.casts == 0
+
+
+def test_nodes_of_a_float64_model_are_not_said_to_be_kept_in_float32():
+    proto = parsed(
+        "g (double[n] x) => (double[n] y) <double eps = {1e-300}, double huge = {1e300}> "
+        "{ [add] a = Add(x, eps) [log] b = Log(a) [mul] c = Mul(b, huge) [div] y = Div(c, a) }"
+    )
+    half = converted(proto, {"a": (1e-300, 1), "c": (-1e303, 1e303)})
+    assert (half.kept_nodes, half.casts) == ({}, 0)
+    assert {tensor.kept for tensor in half.tensors} == {"DOUBLE is not converted"}
+    assert half.model.proto.graph.node == proto.graph.node
 
 
 # --- external data ---
@@ -461,68 +672,10 @@ def test_ranges_of_another_model_are_refused():
     assert caught.value.remedy == "observe the ranges on the model to convert"
 
 
-def constant(name, *values):
-    return numpy_helper.from_array(np.array(values, np.float32), name)
-
-
 def test_a_guard_that_float16_makes_zero_stays_in_float32_with_all_that_needs_it():
     proto = parsed("""g (float[n, 4] x) => (float[n, 4] y)
         { r = Relu(x)  s = Add(r, eps)  l = Log(s)  y = Neg(l) }""")
-    proto.graph.initializer.append(constant("eps", 1e-12))
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32([1e-12]), "eps"))
     half = converted(proto)
-    assert set(half.kept_nodes) == {"s", "l"}
-    assert "'eps' is 1e-12, which float16 makes zero" in half.kept_nodes["s"]
+    assert {"s", "l"} <= set(half.kept_nodes)
     assert np.isfinite(run(half.model.proto, {"x": np.float32([[-1, 0, 1, 2]])})[0]).all()
-
-
-def test_a_normalisation_in_parts_keeps_its_epsilon():
-    proto = parsed("""g (float[n, 8] x) => (float[n, 8] y)
-        { m = ReduceMean <axes = [-1]> (x)  d = Sub(x, m)  q = Pow(d, two)  v = ReduceMean <axes = [-1]> (q)
-          e = Add(v, eps)  s = Sqrt(e)  y = Div(d, s) }""")
-    proto.graph.initializer.extend([constant("eps", 1e-12), constant("two", 2)])
-    half = converted(proto)
-    assert {"e", "s", "y"} <= set(half.kept_nodes)
-    assert np.isfinite(run(half.model.proto, {"x": np.ones((2, 8), np.float32)})[0]).all()
-
-
-def test_a_few_weights_that_become_zero_keep_no_layer_in_float32():
-    proto = parsed("g (float[n, 4] x) => (float[n, 3] y) { y = MatMul(x, w) }")
-    weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    weights[0, 0] = 1e-12
-    proto.graph.initializer.append(numpy_helper.from_array(weights, "w"))
-    half = converted(proto)
-    assert not half.kept_nodes
-    assert half.flushed == 1
-
-
-@pytest.mark.parametrize(
-    ("variance", "epsilon", "is_kept"), [(1e-9, 1e-9, True), (1e-9, 1e-3, False), (1.0, 1e-9, False)]
-)
-def test_a_normalisation_of_a_tiny_variance_stays_in_float32(variance, epsilon, is_kept):
-    proto = parsed(f"""g (float[n, 2, 3, 3] x) => (float[n, 2, 3, 3] y)
-        {{ a = Relu(x)  y = BatchNormalization <epsilon = {epsilon}> (a, s, b, m, v) }}""")
-    for name, values in (("s", (1, 1)), ("b", (0, 0)), ("m", (0, 0)), ("v", (variance, 1))):
-        proto.graph.initializer.append(constant(name, *values))
-    half = converted(proto)
-    assert ("y" in half.kept_nodes) == is_kept
-    assert np.isfinite(run(half.model.proto, {"x": np.zeros((1, 2, 3, 3), np.float32)})[0]).all()
-
-
-def test_a_divisor_observed_near_zero_stays_in_float32():
-    proto = parsed("g (float[n, 4] x, float[n, 4] z) => (float[n, 4] y) { a = Neg(x)  y = Div(a, z) }")
-    assert "y" in converted(proto, {"z": (1e-6, 1.0)}).kept_nodes
-    assert "y" not in converted(proto, {"z": (1e-2, 1.0)}).kept_nodes
-
-
-def test_the_float16_form_of_a_float16_form_has_names_of_its_own():
-    proto = parsed("g (float[n, 4] x) => (float[n, 3] y) { y = MatMul(x, w)  }")
-    proto.graph.initializer.append(constant("w", *range(12)))
-    proto.graph.initializer[0].dims[:] = [4, 3]
-    once = converted(proto).model.proto
-    once.graph.node.insert(0, helper.make_node("Relu", ["x"], ["again"], name="x/float16/Cast_"))
-    once.graph.node.append(helper.make_node("MatMul", ["again", "w2"], ["z"], name="z/Cast"))
-    once.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3), np.float32), "w2"))
-    once.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3]))
-    nodes = convert_to_half(OnnxModel(proto=once, folder=Path())).model.proto.graph.node
-    names = [node.name for node in nodes if node.name]
-    assert len(names) == len(set(names)) == 7

@@ -1,8 +1,8 @@
 """A model in its float16 form, for GPU providers.
 
-Each node is decided on its own: it computes in float16, or is kept in float32 for a reason that is told. A value has
-the type of the node that makes it, and one Cast where a node reads it in the other, so that between two nodes in
-float32 nothing passes through float16.
+Each node computes in float16, or is kept in float32 for a reason that is told: one of its own, or what a value on its
+way from node to node would lose. A value has the type of the node that makes it, and one Cast where a node reads it in
+the other, so that between two nodes in float32 nothing passes through float16.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,13 +44,16 @@ def convert_to_half(model: OnnxModel, ranges: Mapping[str, tuple[float, float]] 
     """Return the float16 form of a float32 model; the model given is not modified.
 
     The law: inputs and outputs keep their names, types and shapes. A node computes in float32 if an input or output of
-    it, that would be float16, was observed beyond `OBSERVED_LIMIT` or is a constant beyond `HALF_LIMIT`; if ONNX or
-    ONNX Runtime's CUDA provider has it for float32 only, or would compute it badly; or if it counts: it makes integers
-    of floats, or computes from shapes alone. All others compute in float16. A constant is converted if a node reads it
-    in float16, and kept if one reads it in float32: where both do there are two. A value that two types are asked of
-    gets one Cast. Constant tensors outside the file stay outside; what is converted of them is held in memory.
+    it, that would be float16, was observed beyond `OBSERVED_LIMIT` or is a constant beyond `HALF_LIMIT`; if a constant
+    that matters would be zero, or is needed by a root, logarithm or division after it; if it divides by what was
+    observed below `SMALLEST_NORMAL`, or makes that; if ONNX or ONNX Runtime's CUDA provider has it for float32 only, or
+    would compute it badly; or if it counts: it makes integers of floats, or computes from shapes alone. All others
+    compute in float16. A constant is converted if a node reads it in float16, and kept if one reads it in float32:
+    where both do there are two. A value that two types are asked of gets one Cast. Constant tensors outside the file
+    stay outside; what is converted of them is held in memory.
 
-    Why ranges: nothing in the graph says that a value overflows, and one infinity can spoil every output.
+    Why ranges: nothing in the graph says that a value overflows or comes near zero, and one infinity can spoil every
+    output.
 
     Args:
         model: of opset 11 or newer, without subgraphs, functions, sparse initializers and sequences.

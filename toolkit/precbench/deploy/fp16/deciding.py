@@ -9,7 +9,7 @@ Source: ONNX Runtime's docs/OperatorKernels.md and, in core/providers, cuda/nn/b
 cuda/reduction/reduction_ops.cc, cpu/tensor/upsamplebase.h; core/optimizer/conv_bn_fusion.cc.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from precbench.deploy.fp16.facts import LOOKS_AT_SHAPE, Facts
-from precbench.deploy.fp16.small import is_small, underflows, values_to_guard
+from precbench.deploy.fp16.vanishing import reasons_in_constants, stay_together
 from precbench.deploy.int8.plain_graph import attribute, is_standard
 
 HALF_LIMIT = float(np.finfo(np.float16).max)
@@ -30,6 +30,7 @@ costs the whole output where a node in float32 costs some time. Half leaves one 
 _CLIP_OPSET = 12  # ONNX has Clip for float16 from 11 on, ONNX Runtime from 12 on
 _LOSES = {
     "ReduceSumSquare": "ONNX Runtime squares in float16 before it adds, where what is below 0.0002 becomes zero",
+    "MeanVarianceNormalization": "its epsilon is 1e-09, which is zero in float16",
     "QuantizeLinear": "its scale is a step of the grid, which float16 would round",
     "DequantizeLinear": "its scale is a step of the grid, which float16 would round",
 }
@@ -62,23 +63,26 @@ class Plan:
 
 def decide(nodes: Sequence[NodeProto], facts: Facts) -> list[Plan]:
     """Return what becomes of each node, in the graph's order."""
-    plans, guarded, small = list[Plan](), values_to_guard(nodes), set[str]()
-    for node in nodes:
-        reasons = underflows(node, facts, guarded, small)
-        plans.append(_plan(node, facts, next(reasons, None)))
-        if is_small(node, facts, guarded, small):
-            small.update(node.output)
+    together = stay_together(nodes, facts)
+    plans = [_kept_with_others(_plan(node, facts), together.get(index)) for index, node in enumerate(nodes)]
     made_half = {name for plan in plans for name in plan.made_half}
     return [_looking_at_what_is_there(plan, made_half) for plan in plans]
 
 
-def _plan(node: NodeProto, facts: Facts, underflow: str | None) -> Plan:
+def _plan(node: NodeProto, facts: Facts) -> Plan:
     has_floats = any(facts.is_float(name) for name in (*node.input, *node.output))
     if not has_floats or is_standard(node, "Constant", *LOOKS_AT_SHAPE):
         return Plan(node=node)
     plan = _in_half(node, facts)
-    reason = next(_reasons(plan, facts), underflow)
+    reason = next(_reasons(plan, facts), None)
     return plan if reason is None else Plan(node=node, kept=reason)
+
+
+def _kept_with_others(plan: Plan, reason: str | None) -> Plan:
+    """A node has nothing to keep where it is kept already or computes without floats."""
+    if reason is None or not (plan.inputs or plan.outputs):
+        return plan
+    return Plan(node=plan.node, kept=reason)
 
 
 def _looking_at_what_is_there(plan: Plan, made_half: Collection[str]) -> Plan:
@@ -127,12 +131,13 @@ def _reasons(plan: Plan, facts: Facts) -> Iterator[str]:
         yield f"it makes whole numbers, and {_COUNTS}"
     if any(name in facts.from_shapes for name in node.output):
         yield f"it computes from shapes, and {_COUNTS}"
-    yield from _overflows(plan, facts)
+    names = [node.input[index] for index in sorted(plan.inputs)]
+    names += [node.output[index] for index in sorted(plan.outputs)]
+    yield from _overflows(names, facts)
+    yield from reasons_in_constants(node, names, facts)
 
 
-def _overflows(plan: Plan, facts: Facts) -> Iterator[str]:
-    names = [plan.node.input[index] for index in sorted(plan.inputs)]
-    names += [plan.node.output[index] for index in sorted(plan.outputs)]
+def _overflows(names: Iterable[str], facts: Facts) -> Iterator[str]:
     for name in names:
         if facts.largest.get(name, 0.0) > HALF_LIMIT:
             yield f"the constant {name!r} reaches {facts.largest[name]:g}, beyond float16's {HALF_LIMIT:g}"

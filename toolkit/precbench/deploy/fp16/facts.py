@@ -1,7 +1,8 @@
 """What is known of a model's values before a node is decided: types, magnitudes, ranges, what comes of shapes."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from precbench.errors import ModelError
 from precbench.graph import OnnxModel
 
 LOOKS_AT_SHAPE = ("Shape", "Size")
-_REARRANGES = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+REARRANGES = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Facts:
         opsets: domain -> version; ONNX's own domain is "".
         types: value -> element type by ONNX's type inference.
         largest: float constant -> its largest finite magnitude; what only rearranges one is constant too.
-        smallest: likewise its smallest magnitude that is not zero; 0 where all are.
+        small: the float constants of one element, and the variances of BatchNormalization -> their values.
         ranges: value -> lowest and highest observed.
         from_shapes: values that depend on the shapes of inputs and not on what is in them.
     """
@@ -34,7 +35,7 @@ class Facts:
     opsets: Mapping[str, int]
     types: Mapping[str, int]
     largest: Mapping[str, float]
-    smallest: Mapping[str, float]
+    small: Mapping[str, NDArray[Any]]
     ranges: Mapping[str, tuple[float, float]]
     from_shapes: Collection[str]
 
@@ -56,8 +57,8 @@ class Facts:
         return cls(
             opsets={_domain(each.domain): each.version for each in model.proto.opset_import},
             types=types,
-            largest=_magnitudes(model, _largest),
-            smallest=_magnitudes(model, _smallest),
+            largest=_magnitudes(model),
+            small=_small(model),
             ranges=ranges,
             from_shapes=_from_shapes(graph.node, constant),
         )
@@ -98,25 +99,26 @@ def _types(model: OnnxModel) -> dict[str, int]:
     return types
 
 
-def _magnitudes(model: OnnxModel, measure: Callable[[NDArray[Any]], float]) -> dict[str, float]:
+def _magnitudes(model: OnnxModel) -> dict[str, float]:
     tensors = (held for held in model.tensors() if held.proto.data_type == TensorProto.FLOAT)
-    found = {held.value: measure(model.values(held)) for held in tensors}
+    largest = {held.value: _largest(model.values(held)) for held in tensors}
     for node in model.proto.graph.node:
         if is_standard(node, "ConstantOfShape"):
-            found[node.output[0]] = abs(fill_of(node))
-        elif is_standard(node, *_REARRANGES) and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]]
-    return found
+            largest[node.output[0]] = abs(fill_of(node))
+        elif is_standard(node, *REARRANGES) and node.input[0] in largest:
+            largest[node.output[0]] = largest[node.input[0]]
+    return largest
+
+
+def _small(model: OnnxModel) -> dict[str, NDArray[Any]]:
+    variances = {node.input[4] for node in model.proto.graph.node if is_standard(node, "BatchNormalization")}
+    floats = (held for held in model.tensors() if held.proto.data_type == TensorProto.FLOAT)
+    return {held.value: model.values(held) for held in floats if prod(held.proto.dims) == 1 or held.value in variances}
 
 
 def _largest(values: NDArray[Any]) -> float:
     """Return the largest finite magnitude: masks and limits may be infinite."""
     return float(np.max(np.abs(values), where=np.isfinite(values), initial=0.0))
-
-
-def _smallest(values: NDArray[Any]) -> float:
-    magnitudes = np.abs(values[values != 0])
-    return float(magnitudes.min()) if magnitudes.size else 0.0
 
 
 def _from_shapes(nodes: Iterable[NodeProto], constants: Collection[str]) -> set[str]:

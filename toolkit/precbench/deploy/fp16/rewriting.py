@@ -8,31 +8,25 @@ from onnx import TensorProto, numpy_helper
 
 from precbench.deploy.fp16.deciding import Plan
 from precbench.deploy.fp16.facts import fill_of
-from precbench.deploy.fp16.values import Values, free_name
+from precbench.deploy.fp16.values import Values
 from precbench.deploy.int8.plain_graph import is_standard, set_attribute
 
 
 def rewrite(graph: onnx.GraphProto, plans: Sequence[Plan], values: Values) -> int:
     """Give nodes their types and names in place, and put the Casts in; return how many."""
-    taken = {node.name for node in graph.node}
-    nodes = [_named(cast, taken) for value in graph.input for cast in values.casts(value.name)]
+    nodes = [cast for value in graph.input for cast in values.casts(value.name)]
     for plan in plans:
         nodes.append(plan.node)
         if not is_standard(plan.node, "Constant"):
             made = list(plan.node.output)
             _retype(plan, values)
-            nodes += [_named(cast, taken) for name in made for cast in values.casts(name)]
+            nodes += [cast for name in made for cast in values.casts(name)]
     for info in graph.value_info:
         if values.half.get(info.name) == info.name:
             info.type.tensor_type.elem_type = TensorProto.FLOAT16
     del graph.node[:]
     graph.node.extend(nodes)
     return len(nodes) - len(plans)
-
-
-def _named(cast: onnx.NodeProto, taken: set[str]) -> onnx.NodeProto:
-    cast.name = free_name(cast.name, taken)
-    return cast
 
 
 def _retype(plan: Plan, values: Values) -> None:
