@@ -93,22 +93,23 @@ def _use(manifest: Mapping[str, Any]) -> Iterator[str]:
         for one in manifest[what]:
             shape = " x ".join(str(size) if size is not None else "?" for size in one["shape"])
             yield f"| {what.removesuffix('s')} | {_shown(one['name'])} | {_shown(one['dtype'])} | {_shown(shape)} |"
-    yield from _about_inputs(manifest)
+    yield from _feeding(manifest["preprocessing"])
     yield "\nBefore use on another machine: `precbench verify` on this folder.\n"
 
 
-def _about_inputs(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """How images become inputs; an array of a user's own is fed as it is, and nothing is known of it."""
-    found = manifest["preprocessing"]
-    if found is None:
+def _feeding(preprocessing: Mapping[str, Any] | None) -> Iterator[str]:
+    if preprocessing is None:
+        yield "\nNo preprocessing is recorded: the inputs have to be such as the model was trained on."
         return
-    height, width = found["size"]
-    channels = ", ".join(f"{s:g} x + {o:g}" for s, o in zip(found["scale"], found["offset"], strict=True))
-    order = found["channels"].upper()
+    height, width = preprocessing["size"]
+    scale, offset = (", ".join(f"{value:.9g}" for value in preprocessing[key]) for key in ("scale", "offset"))
     yield (
-        f"\nImages: uint8 RGB, the largest centred window of {height} : {width} resized (bilinear) to {height} x "
-        f"{width}, channels in the order {_shown(order)}, then per channel {channels}."
+        f"\nImages are cut to the largest centred window of the shape {height} x {width} (height x width), resized to "
+        f"that size ({_shown(preprocessing['resize'])}), and their channels, 0 to 255, put in the order "
+        f"{_shown(preprocessing['channels'].upper())}. Then each channel is multiplied and added to in float32:\n"
     )
+    yield f"- scale {scale}"
+    yield f"- offset {offset}"
 
 
 def _making(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -117,7 +118,7 @@ def _making(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- by precbench {manifest['precbench']}, ONNX Runtime {_runtime(packages)}, {manifest['created']}"
     yield f"- from {_shown(manifest['source']['file'])}, {manifest['source']['digest']}"
     if manifest["command"]:
-        yield f"- with {_shown(' '.join(manifest['command']))}"
+        yield f"- with {_code(' '.join(manifest['command']))}"
     calibration = manifest["about"].get("calibration")
     if calibration is not None:
         fitted = manifest["about"]["fitted_on_samples"]
@@ -137,15 +138,25 @@ def _tried(row: Mapping[str, Any]) -> str:
     if not row["made"]:
         return _shown(row["reason"])
     drop = "accuracy not measured" if row["drop_points"] is None else f"may lose {row['drop_points']:.2f} points"
-    time = "not timed" if not row["time"] else f"time {_ratio(row['time'][0]['ratio'])}"
-    return f"{drop}, {time}"
+    times = [f"time at batch {one['batch']} {_ratio(one['ratio'])}" for one in row["time"] or ()]
+    return ", ".join([drop, *(times or ["not timed"])])
 
 
 def _runtime(packages: Mapping[str, Any]) -> str:
     return str(packages.get("onnxruntime-gpu") or packages.get("onnxruntime") or "unknown")
 
 
+_READ_BY_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#!|~&:@$]|(?<=www)\.", re.IGNORECASE)
+"""CommonMark and HTML inside a line, and what GitHub adds: tables, formulas, links without brackets."""
+
+
 def _shown(text: object) -> str:
-    """Names come from strangers' files: one line, and nothing that Markdown or HTML would read."""
-    plain = printable(str(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", plain)
+    """Names come from strangers' files: one line, and nothing that Markdown would read."""
+    return _READ_BY_MARKDOWN.sub(r"\\\g<0>", printable(str(text)))
+
+
+def _code(text: str) -> str:
+    """Return text as it is, between more backticks than there are in it."""
+    line = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"

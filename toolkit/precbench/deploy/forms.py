@@ -103,9 +103,9 @@ def make(
 
 def _make_half(model: OnnxModel, path: Path, session: Session, data: DeploymentData | None, progress: Progress) -> Made:
     from precbench.deploy.fp16.converting import convert_to_half
-    from precbench.deploy.int8.ranges import observe_all
+    from precbench.deploy.fp16.observing import observe_values
 
-    ranges = None if data is None else observe_all(model, data.calibration_for(session), progress=progress)
+    ranges = None if data is None else observe_values(model, data.calibration_for(session), progress=progress)
     half = convert_to_half(model, ranges)
     if not any(tensor.dtype == "FLOAT16" for tensor in half.tensors):
         raise ModelError(

@@ -11,6 +11,7 @@ cuda/reduction/reduction_ops.cc, cpu/tensor/upsamplebase.h; core/optimizer/conv_
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -142,8 +143,13 @@ def _overflows(names: Iterable[str], facts: Facts) -> Iterator[str]:
         if facts.largest.get(name, 0.0) > HALF_LIMIT:
             yield f"the constant {name!r} reaches {facts.largest[name]:g}, beyond float16's {HALF_LIMIT:g}"
         elif name in facts.ranges and not all(abs(end) <= OBSERVED_LIMIT for end in facts.ranges[name]):
-            most = max(facts.ranges[name], key=abs)
-            yield f"{name!r} reaches {most:g}, beyond {OBSERVED_LIMIT:g}, half of float16's range"
+            yield _beyond(name, facts.ranges[name])
+
+
+def _beyond(name: str, ends: tuple[float, float]) -> str:
+    if not all(map(isfinite, ends)):
+        return f"{name!r} is infinite or NaN on the data"
+    return f"{name!r} reaches {max(ends, key=abs):g}, beyond {OBSERVED_LIMIT:g}, half of float16's range"
 
 
 def _formal(parameters: Sequence[Any], index: int) -> Any:

@@ -9,9 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from precbench.deploy.int8.cut_offs import BINS, Range, by_entropy, by_percentile
-from precbench.deploy.int8.plain_graph import with_data
 from precbench.errors import DataError, ModelError, UsageError
-from precbench.graph import OnnxModel
 from precbench.nearest import nearest
 from precbench.progress import SILENT, Progress
 from precbench.runtime.probing import Probe
@@ -87,23 +85,6 @@ def observe(
     counts = _histograms(probe, calibration, ends, progress)
     cut = by_percentile if method == "percentile" else by_entropy
     return {name: cut(counts[name], ends[name]) for name in wanted}
-
-
-def observe_all(model: OnnxModel, calibration: Calibration, *, progress: Progress = SILENT) -> dict[str, Range]:
-    """Return the lowest and highest value of every tensor of floats that a model's top graph makes or is fed.
-
-    Raises:
-        DataError: there are no data.
-        ModelError: a tensor is NaN or infinite.
-    """
-    proto = with_data(model)
-    first = next(iter(calibration.chunks()), None)
-    if first is None:
-        raise DataError("there are no calibration data", "give at least a few dozen samples with --data")
-    made = [name for node in proto.graph.node for name in node.output if name]
-    found = {**Probe(proto, made).run(first), **first}
-    names = [name for name, array in found.items() if array.dtype.kind == "f"]
-    return observe(proto, names, calibration, progress=progress)
 
 
 def _extremes(probe: Probe, calibration: Calibration, progress: Progress) -> dict[str, Range]:
