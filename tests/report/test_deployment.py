@@ -46,6 +46,12 @@ def test_fastest_is_said_only_where_time_was_measured() -> None:
     assert "the smallest, since no time was measured" in said(True, row("int8", drop=0.2, within=True))
 
 
+def test_a_form_that_saves_bytes_and_no_time_is_said_to() -> None:
+    slower = {**time(32, 1.2), "verdict": "slower"}
+    assert "what it saves is bytes" in said(True, row("int8", drop=0.2, within=True, times=[slower]))
+    assert "saves is bytes" not in said(True, row("int8", drop=0.2, within=True, times=[slower, time(1)]))
+
+
 def test_a_choice_that_the_test_part_does_not_bear_out_says_so() -> None:
     worse = {**ACCURACY, "flips": {**FLIPS, "low_points": -0.8}}
     own = row("int8", drop=0.2, within=True)

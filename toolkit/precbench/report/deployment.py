@@ -73,7 +73,9 @@ def _about_the_choice(record: Mapping[str, Any]) -> list[str]:
     if holds:
         best = "the fastest" if own["time"] else "the smallest, since no time was measured,"
         said = f"Kept {form}: {best} of the forms that lose at most {limit:g} points on the validation part."
-        return [said, *_about_the_test(manifest, holds)]
+        slower = bool(own["time"]) and all(one["verdict"] == "slower" for one in own["time"])
+        bytes_alone = " It is slower than the model as it is: what it saves is bytes." if slower else ""
+        return [said + bytes_alone, *_about_the_test(manifest, holds)]
     if own["within_max_drop"]:
         return [f"No form within {limit:g} points is smaller or faster than the model as it is; {form} was kept."]
     return [
