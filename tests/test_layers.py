@@ -21,6 +21,7 @@ LAYERS = [
     {"study"},
     {"deploy"},
     {"report"},
+    {"api"},
     {"cli"},
 ]
 """A module may import from the layers above its own, and from its own folder."""
@@ -37,9 +38,11 @@ OWNERS = {
     "onnx_ir": {"graph", "checkpoints", "deploy"},
     "sklearn": {"datasets"},
     "zstandard": {"study"},
-    "pyarrow": {"bench", "study"},
-    "PIL": {"datasets"},
-    "matplotlib": {"report"},
+    "pyarrow": {"bench", "study", "report"},
+    "PIL": {"datasets", "report"},
+    "altair": {"report"},
+    "vl_convert": {"report"},
+    "jinja2": {"report"},
     "filelock": {"study"},
     "typer": {"cli"},
     "rich": {"report", "cli"},
@@ -72,7 +75,7 @@ def imports(path: Path) -> Iterator[str]:
 def test_a_module_imports_only_from_layers_above(path: Path) -> None:
     part = part_of(path)
     for name in imports(path):
-        if name.startswith("precbench."):
+        if name.startswith("precbench.") and part != "__init__":  # which hands on what api has, when it is asked for
             imported = name.split(".")[1]
             assert imported == part or layer_of(imported) < layer_of(part), f"{part} imports {name}"
 

@@ -302,3 +302,17 @@ def test_a_reader_that_is_gone_is_no_missed_threshold(model: Path) -> None:
     done.stdout.close()
     assert done.wait(60) == 141
     assert not done.stderr.read()
+
+
+def test_quiet_says_problems_alone_and_verbose_where_they_came_up(precbench, model: Path) -> None:
+    usual = precbench("round", model, "--dp", "2", "-o", "a.onnx")
+    quiet = precbench("--quiet", "round", model, "--dp", "2", "-o", "b.onnx")
+    assert (usual.status, quiet.status) == (0, 0)
+    assert not quiet.err
+    assert quiet.out.replace("b.onnx", "a.onnx") == usual.out
+    refused(precbench("-q", "round", model, "--dp", "2", "-o", "b.onnx"), "exists already")
+    verbose = precbench("-v", "round", model, "--dp", "2", "-o", "b.onnx")
+    assert verbose.status == 2
+    assert "Traceback" in verbose.err
+    assert "exists already" in verbose.err
+    refused(precbench("-q", "-v", "inspect", model), "give one of them")

@@ -245,7 +245,7 @@ def test_a_study_can_be_run_from_its_file_into_a_folder_and_printed_as_json(
     assert json.loads(out)["experiments"] == results_of(copied_run)["experiments"]
     status, out, _ = command("run", tiny_study, "-o", copied_run)
     assert "All groups together:" in out
-    assert (copied_run / "accuracy-and-time.svg").is_file()
+    assert (copied_run / "report.html").is_file()
     assert "A/A" in out
 
 

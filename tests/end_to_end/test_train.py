@@ -76,13 +76,13 @@ def test_files_of_others_are_not_replaced_and_an_unfinished_training_goes_on(
     Path("net/weights.h5").unlink()
 
     def no_figure(*_arguments: Any) -> None:
-        raise MissingDependencyError("figures need matplotlib", "install it")
+        raise MissingDependencyError("figures need Altair", "install it")
 
     with monkeypatch.context() as patch:
         patch.setattr("precbench.report.training.write_training_curve", no_figure)
         status, _, err = train(*arguments)
     assert status == 2
-    assert "figures need matplotlib" in err
+    assert "figures need Altair" in err
     assert not Path("net/confusion.csv").exists()
     trained = Path("net/weights.h5").read_bytes()
     status, _, err = train(*arguments)

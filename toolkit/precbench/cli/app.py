@@ -10,11 +10,12 @@ from typing import Annotated, NoReturn
 import typer
 
 import precbench
+from precbench.cli.loudness import Loudness, choose, loudness
 from precbench.errors import PrecbenchError, printable
 
 COMMANDS = (
     *("run", "status", "results", "train", "export", "round", "evaluate", "screen"),
-    *("bench", "compare", "deploy", "verify", "inspect"),
+    *("bench", "compare", "deploy", "verify", "report", "inspect"),
 )
 """One module each, in the order of the work."""
 
@@ -46,8 +47,13 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes, problems alone.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also say where in the code a problem came up.")
+    ] = False,
 ) -> None:
     del version
+    choose(quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
@@ -64,6 +70,8 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except PrecbenchError as error:
+        if loudness() is Loudness.VERBOSE:
+            traceback.print_exc()
         _fail(error.problem, error.remedy)
     except typer.TyperException as error:
         _fail(_message(error), f"see `{_command(error)} --help`")

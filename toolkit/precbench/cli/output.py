@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from precbench.cli.loudness import Loudness, loudness
+from precbench.progress import SILENT
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -73,7 +76,9 @@ def emit(command: str, record: Mapping[str, Any], *, as_json: bool, show: Callab
 
 
 def progress() -> "Progress":
-    """Return the terminal's progress bars."""
+    """Return the terminal's progress bars; with --quiet none."""
+    if loudness() is Loudness.QUIET:
+        return SILENT
     from precbench.report.terminal import TerminalProgress
 
     return TerminalProgress()

@@ -34,7 +34,8 @@ def run(
     """
     from rich.console import Console
 
-    from precbench.report.plots import write_decimals_figure
+    from precbench.report.html.making import REPORT, report_of_run
+    from precbench.report.html.writing import write_page
     from precbench.report.study_report import show_study
     from precbench.report.terminal import say
     from precbench.study.definition import load_study
@@ -48,10 +49,11 @@ def run(
     places = Places(data=data_dir, weights=weights, checkpoint=checkpoint)
     with Run(definition, folder, places=places, fresh=fresh, progress=progress()) as work:
         results = work.run()
+        images = work.material.splits.test.images
 
     def show(console: Console) -> None:
         show_study(console, results)
-        say(console, f"\nEverything is in {folder}/")
+        say(console, f"\nTo look at: {folder / REPORT}. Everything is in {folder}/")
 
     emit("run", results, as_json=as_json, show=show)
-    write_decimals_figure(results, folder)
+    write_page(report_of_run(folder, images), folder / REPORT, force=True)

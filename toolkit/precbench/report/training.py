@@ -6,9 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from precbench.files import write_atomically
 from precbench.report.figures import percent
-from precbench.report.plots import figure, save_figure
 from precbench.report.tables import confusion_table
 from precbench.report.terminal import say
 
@@ -29,20 +27,18 @@ def show_training(console: Console, record: Mapping[str, Any], folder: Path) -> 
 
 
 def write_training_curve(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Draw loss and accuracy by epoch, of training and validation, as `training-curve.png` and `.svg`.
+    """Draw accuracy by epoch, of training and validation, as `training-curve.png` and `.svg`.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
+        MissingDependencyError: a package of the extra `report` is not installed.
         OutputError: a file cannot be written.
     """
-    epochs = [epoch["epoch"] for epoch in history]
-    drawing, (loss, accuracy) = figure(columns=2, size_inches=(9.0, 3.5))
-    for part, style in (("train", "--"), ("validation", "-")):
-        loss.plot(epochs, [epoch[f"{part}_loss"] for epoch in history], style, label=part)
-        accuracy.plot(epochs, [100 * epoch[f"{part}_accuracy"] for epoch in history], style, label=part)
-    loss.set(xlabel="epoch", ylabel="cross-entropy in nats")
-    accuracy.set(xlabel="epoch", ylabel="accuracy in %")
-    for axes in (loss, accuracy):
-        axes.legend(frameon=False)
-    for suffix in ("png", "svg"):
-        write_atomically(folder / f"{CURVE}.{suffix}", lambda path: save_figure(drawing, path))
+    from precbench.report.html.charts import training_curve
+    from precbench.report.html.writing import write_plot
+
+    rows = [
+        {"epoch": epoch["epoch"], "part": part, "value": 100 * epoch[f"{part}_accuracy"]}
+        for epoch in history
+        for part in ("train", "validation")
+    ]
+    write_plot(training_curve(rows, y="accuracy, %"), folder, CURVE)

@@ -299,6 +299,23 @@ def load_study(name: str) -> Study:
         raise UsageError(f"{path}: {error.problem}", error.remedy) from error
 
 
+def study_from_json(value: Any) -> Study:
+    """Return the study that `Study.to_json` gave.
+
+    Raises:
+        UsageError: it is none, or of another version.
+    """
+    study = _read(Study, _without_none(value), "")
+    _require(study.schema_version == SCHEMA_VERSION, f"schema_version is {study.schema_version}", "run the study again")
+    return typing.cast(Study, study)
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def shipped_studies() -> dict[str, Path]:
     """Return the studies that come with precbench, name to file: the project's `models/` folder."""
     package = Path(precbench.__file__).parent

@@ -290,9 +290,9 @@ class Run:
         before = self.folder.stages().get("predictions")
         if before is not None and before.key != test.key:
             self.folder.forget("results")
-        evaluate_points(base, model, points, test, self.folder.journal, progress=self.progress)
         keys = {"base": point_key(test, BASE), "labels": labels_key(test)}
-        self._finish("predictions", test.key, [], keys)  # so that the journal can be read without the images
+        self._finish("predictions", test.key, [], keys)  # so that the journal can be read without the images, any time
+        evaluate_points(base, model, points, test, self.folder.journal, progress=self.progress)
         return test
 
     def _rows(self, experiments: Mapping[str, Sequence[Point]], test: EvaluationSet) -> dict[str, list[Row]]:

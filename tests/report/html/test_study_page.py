@@ -1,0 +1,184 @@
+"""The page says what the records say; what is missing is left out, and no name of a stranger becomes markup."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("altair", reason="the extra report is not installed")
+
+from precbench.errors import OutputError, UsageError
+from precbench.report.html.accuracy import pareto_front
+from precbench.report.html.answer import answer
+from precbench.report.html.comparing_page import comparing_page
+from precbench.report.html.making import make_page
+from precbench.report.html.study_page import study_page
+from precbench.report.html.view import Page
+from precbench.report.html.writing import page_html, write_figures, write_page
+
+from .conftest import MakeRun
+
+MANIFEST: dict[str, Any] = {
+    "form": "int8",
+    "bytes": {"model": 2_480_000, "reference": 9_170_000, "zstd_model": 2_060_000, "zstd_reference": 8_450_000},
+    "accuracy": {"flips": {"difference_points": -0.02, "low_points": -0.19, "high_points": 0.15}},
+    "time": {"ratios": [{"batch": 32, "verdict": "faster", "ratio": {"point": 0.4, "low": 0.39, "high": 0.41}}]},
+}
+
+
+def section(page: Page, anchor: str) -> Any:
+    return next((one for one in page.sections if one.anchor == anchor), None)
+
+
+def names(page: Page) -> list[str]:
+    return [figure.name for one in page.sections for figure in one.figures]
+
+
+def test_a_whole_run_has_every_part(make_run: MakeRun) -> None:
+    page = study_page(make_run(), [MANIFEST])
+    assert [one.anchor for one in page.sections] == ["decimals", "deployed", "layers", "confusions", "repeat"]
+    assert names(page) == ["accuracy", "time", "bytes", "time-accuracy", "layers"]
+    panels = section(page, "confusions").panels
+    assert [panel.name for panel in panels][:2] == ["full precision", "all: all.dp1"]
+    assert panels[1].pictures
+    assert "data:image/png;base64," in page_html(page)
+
+
+def test_the_answer_gives_decimals_time_and_the_deployed_form_with_their_intervals(make_run: MakeRun) -> None:
+    text = "\n".join(answer(make_run(images=4000, level_of_noise=0.2), [MANIFEST]))
+    assert re.search(r"From \d decimals? on a loss of 0.5 points is excluded", text)
+    assert "Rounding alone changes no time: all 3 variants are equivalent" in text
+    assert (
+        "Deployed as int8: 0.270 of the bytes (2.48 MB), 0.400 [0.390, 0.410] of the time at batch 32 (faster)" in text
+    )
+    assert "-0.02 points [-0.19, +0.15]" in text
+
+
+def test_few_images_are_inconclusive_and_said_to_be_too_few(make_run: MakeRun) -> None:
+    text = "\n".join(answer(make_run(images=200)))
+    assert "Inconclusive" in text
+    assert "since 200 images show" in text
+
+
+def test_without_timing_nothing_is_said_of_time(make_run: MakeRun) -> None:
+    page = study_page(make_run(timed=False))
+    assert "What rounding does to time was not measured." in page.answer
+    assert not {"time", "time-accuracy", "samples"} & set(names(page))
+    page_html(page)
+
+
+def test_without_images_the_flips_are_counted(make_run: MakeRun) -> None:
+    page = study_page(make_run(pixels=False))
+    assert "the images themselves are not at hand" in section(page, "confusions").panels[1].note
+
+
+def test_a_thousand_classes_are_shown_by_their_most_frequent_confusions(make_run: MakeRun) -> None:
+    page = study_page(make_run(classes=1000, images=3000))
+    sheets = section(page, "confusions").panels[1].sheets
+    assert sheets[0].columns == ["true class", "predicted class", "images"]
+    assert len(sheets[0].rows) <= 40
+    assert len(page_html(page)) < 6_000_000
+
+
+def test_three_hundred_variants_fit(make_run: MakeRun) -> None:
+    page = study_page(make_run(layers=150))
+    assert len(section(page, "layers").figures[0].sheet.rows) == 300
+    assert len(page_html(page)) < 6_000_000
+
+
+def test_one_variant_is_enough(make_run: MakeRun) -> None:
+    page = study_page(make_run(decimals=(4,), layers=0))
+    assert "accuracy" in names(page)
+    page_html(page)
+
+
+def test_a_run_that_is_not_finished_says_so(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    for one in run.results["experiments"]:
+        for row in one["rows"]:
+            row["timing"] = row["file"] = None
+    results = {**run.results, "timing": None, "control": None, "winners": {}}
+    (run.folder / "results.json").unlink()
+    monkeypatch.setattr("precbench.report.html.material.results_so_far", lambda _folder: results)
+    page = make_page([run.folder])
+    assert page.answer[0].startswith("This run is not finished")
+
+
+def test_names_become_no_markup(make_run: MakeRun) -> None:
+    bad = "<script>alert(1)</script>"
+    run = make_run(names=[bad, "</script><img src=x onerror=alert(1)>", *(str(n) for n in range(8))])
+    for one in run.results["experiments"]:
+        for row in one["rows"]:
+            row["name"] = row["name"].replace("layer0", bad)
+            row["parts"] = {key.replace("layer0", bad): n for key, n in row["parts"].items()}
+    html = page_html(study_page(run))
+    assert bad not in html
+    assert "<img src=x" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_nothing_in_the_page_is_fetched(make_run: MakeRun) -> None:
+    html = page_html(study_page(make_run()))
+    own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', own)
+    assert "default-src 'none'" in own
+
+
+def test_runs_are_set_side_by_side(make_run: MakeRun) -> None:
+    runs = [make_run(), make_run(images=200)]
+    page = comparing_page(runs)
+    assert len(page.answer) == 2
+    assert names(page) == ["accuracy", "time"]
+    assert (
+        len({row[0].text for row in section(page, "runs").sheets[0].rows}) == 2
+    )  # of one study: told by their folders
+    page_html(page)
+
+
+def test_figures_are_written_for_papers_and_the_same_run_gives_the_same_pixels(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    page = study_page(make_run(layers=2))
+    first = {path.name: path.read_bytes() for path in write_figures(page, tmp_path / "a")}
+    again = {path.name: path.read_bytes() for path in write_figures(page, tmp_path / "b")}
+    assert {"accuracy.svg", "accuracy.png", "layers.svg"} <= set(first) == set(again)
+    assert first["accuracy.svg"].startswith(b"<svg")
+    pixels = [name for name in first if name.endswith(".png")]
+    assert [first[name] for name in pixels] == [again[name] for name in pixels]
+    with pytest.raises(OutputError, match="exists already"):
+        write_figures(page, tmp_path / "a")
+
+
+def test_a_page_that_exists_is_not_replaced_unasked(make_run: MakeRun, tmp_path: Path) -> None:
+    (tmp_path / "mine.html").write_text("mine")
+    page = study_page(make_run())
+    with pytest.raises(OutputError, match="exists already"):
+        write_page(page, tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text() == "mine"
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
+    with pytest.raises(OutputError, match="is no run folder"):
+        make_page([tmp_path])
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    files = {name: {"digest": "sha256:0"} for name in ("model.onnx", "reference.npz")}
+    sound = {"schema_version": 1, "form": "int8", "files": files, "reference_outputs": {"tolerance": 0.2}}
+    (folder / "manifest.json").write_text(json.dumps(sound))
+    with pytest.raises(UsageError, match="there is no run among these folders"):
+        make_page([folder])
+    with pytest.raises(UsageError, match="is a deployed folder beside 2 runs"):
+        make_page([make_run().folder, make_run().folder, folder])
+
+
+@given(st.dictionaries(st.text(min_size=1), st.tuples(st.floats(0, 10), st.floats(0, 100)), min_size=1, max_size=12))
+def test_the_front_holds_exactly_what_no_other_beats(found: dict[str, tuple[float, float]]) -> None:
+    front = set(pareto_front(found))
+    assert front
+    for name, (cost, right) in found.items():
+        better = [n for n, (c, r) in found.items() if c <= cost and r >= right and (c, r) != (cost, right)]
+        assert (name in front) == (not better)

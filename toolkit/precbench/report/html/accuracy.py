@@ -1,0 +1,232 @@
+"""Accuracy and time against decimals, and against what a variant costs; groups and layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from precbench.report.html import charts
+from precbench.report.html.material import RunMaterial
+from precbench.report.html.view import Cell, Figure, Sheet, amount, plain
+
+Row = Mapping[str, Any]
+_LONGEST_LABEL = 20  # on a plot; a combination's name is longer, and in the table
+_MOST_PARTS = 120  # more layers than that make no picture; the table has all
+
+
+def decimals_figures(run: RunMaterial) -> list[Figure]:
+    """Return accuracy, and the time ratio where it was measured, against decimals, all groups together."""
+    rows = run.experiment("all")
+    if not rows:
+        return []
+    return [_accuracy(run, rows), *_time(run, [row for row in rows if _ratio(row) is not None])]
+
+
+def _accuracy(run: RunMaterial, rows: Sequence[Row]) -> Figure:
+    full = 100 * run.results["base"]["accuracy"]["fraction"]
+    keys = {"point": "difference_points", "low": "low_points", "high": "high_points"}
+    points = [{"decimals": row["decimals"], **{to: row["flips"][key] for to, key in keys.items()}} for row in rows]
+    published = run.results["study"]["published"]
+    before = published["full"]["accuracy"] if published["full"] else 0.0
+    theirs = [{"decimals": p["decimals"], "point": 100 * (p["accuracy"] - before)} for p in published["rounded"]]
+    return Figure(
+        name="accuracy",
+        title=f"Accuracy less full precision's {full:.2f} %, against decimals, all groups together",
+        alt=f"Differences of {len(rows)} variants with paired 95 % intervals.",
+        spec=charts.intervals_by_decimals(points, y="points", line=0.0, published=theirs, points=True),
+        sheet=flips_sheet(run, "all groups together", rows, name="accuracy"),
+    )
+
+
+def _time(run: RunMaterial, rows: Sequence[Row]) -> list[Figure]:
+    if not rows:
+        return []
+    ratios = [
+        {"decimals": row["decimals"], **{k: row["timing"]["ratio"][k] for k in ("point", "low", "high")}}
+        for row in rows
+    ]
+    published, control = run.results["study"]["published"], run.results["control"]
+    full = published["full"]
+    theirs = [
+        {"decimals": p["decimals"], "point": p["time_s"] / full["time_s"]}
+        for p in (published["rounded"] if full else [])
+    ]
+    band = None if control is None or control["low"] is None else (control["low"], control["high"])
+    return [
+        Figure(
+            name="time",
+            title="Time over full precision's, against decimals; below 1 is faster",
+            alt=f"Time ratios of {len(rows)} variants with 95 % intervals, beside the base against itself.",
+            spec=charts.intervals_by_decimals(ratios, y="time ratio", line=1.0, published=theirs, band=band),
+            sheet=Sheet(
+                name="time",
+                title="Time over full precision's",
+                columns=["variant", "verdict", "ratio", "low", "high", "could be called from, %"],
+                rows=[_time_row(row) for row in rows],
+                numbers=4,
+            ),
+        )
+    ]
+
+
+def _time_row(row: Row) -> list[Cell]:
+    timing, ratio = row["timing"], row["timing"]["ratio"]
+    tone = {"faster": "good", "slower": "bad"}.get(timing["verdict"], "")
+    effect = timing["smallest_effect"]
+    return [
+        plain(row["name"]),
+        Cell(text=timing["verdict"], tone=tone),
+        *(amount(ratio[key], "{:.4f}") for key in ("point", "low", "high")),
+        amount(None if effect is None else 100 * effect, "{:.2f}"),
+    ]
+
+
+def flips_sheet(run: RunMaterial, title: str, rows: Sequence[Row], *, name: str) -> Sheet:
+    """Return a row per variant: accuracy, flips, the difference with its interval, what that shows."""
+    level = f"{100 * run.results['level']:g} %"
+    return Sheet(
+        name=name,
+        title=f"{title}: against full precision on {run.results['base']['accuracy']['total']:,} test images",
+        columns=[
+            *("variant", "what it shows", "accuracy, %", "gained", "lost", "class changed"),
+            *("difference, points", f"low ({level})", f"high ({level})", "zstd bytes"),
+        ],
+        rows=[_flips_row(row) for row in rows],
+        numbers=8,
+    )
+
+
+def _flips_row(row: Row) -> list[Cell]:
+    flips, word = row["flips"], row["decision"]["change"]
+    tone = "good" if row["decision"]["within_margin"] else "bad" if word.startswith("loss") else ""
+    return [
+        plain(row["name"]),
+        Cell(text=word, tone=tone),
+        amount(_percent(row), "{:.2f}"),
+        *(amount(flips[key]) for key in ("gained", "lost", "changed")),
+        *(amount(flips[key], "{:+.2f}") for key in ("difference_points", "low_points", "high_points")),
+        amount(None if row["file"] is None else row["file"]["zstd_bytes"]),
+    ]
+
+
+def tradeoff_figures(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
+    """Return accuracy against compressed bytes and against time, with the Pareto front marked."""
+    base = run.results["base"]
+    rows = [row for one in run.results["experiments"] for row in one["rows"] if row["flips"] is not None]
+    full = 100 * base["accuracy"]["fraction"]
+    sized = {row["name"]: (row["file"]["zstd_bytes"] / 1e6, _percent(row)) for row in rows if row["file"] is not None}
+    timed = {row["name"]: (row["timing"]["ratio"]["point"], _percent(row)) for row in rows if _ratio(row) is not None}
+    if base["zstd_bytes"]:
+        sized["full precision"] = (base["zstd_bytes"] / 1e6, full)
+    if timed:
+        timed["full precision"] = (1.0, full)
+    for manifest in deployed:
+        accuracy, name = manifest["accuracy"], f"{manifest['form']} (deployed)"
+        if accuracy is not None and accuracy["flips"] is not None:
+            percent = full + accuracy["flips"]["difference_points"]
+            sized[name] = (manifest["bytes"]["zstd_model"] / 1e6, percent)
+            point = manifest["time"]["ratios"][0]["ratio"]["point"] if manifest["time"] else None
+            if point is not None:
+                timed[name] = (point, percent)
+    return [
+        *_tradeoff("bytes", "Accuracy against bytes", "file after zstd, MB", sized),
+        *_tradeoff("time-accuracy", "Accuracy against time", "time over full precision's", timed),
+    ]
+
+
+def _tradeoff(name: str, title: str, x: str, found: Mapping[str, tuple[float, float]]) -> list[Figure]:
+    if len(found) < 2:
+        return []
+    front = pareto_front(found)
+    full = found["full precision"][1] if "full precision" in found else max(right for _, right in found.values())
+    rows = [
+        {
+            "name": name,
+            "label": name if len(name) <= _LONGEST_LABEL else "",
+            "cost": cost,
+            "accuracy": right,
+            "points": right - full,
+            "front": name in front,
+        }
+        for name, (cost, right) in found.items()
+    ]
+    return [
+        Figure(
+            name=name,
+            title=f"{title}; on the Pareto front is what no other beats in both",
+            alt=f"{len(rows)} models by {x} and accuracy; on the front: {', '.join(front)}.",
+            spec=charts.tradeoff(rows, x=x),
+            sheet=Sheet(
+                name=name,
+                title=title,
+                columns=["model", "on the front", x, "accuracy, %"],
+                rows=[_tradeoff_row(row) for row in rows],
+                numbers=2,
+            ),
+        )
+    ]
+
+
+def _tradeoff_row(row: Row) -> list[Cell]:
+    on_the_front = plain("yes" if row["front"] else "no")
+    return [plain(row["name"]), on_the_front, amount(row["cost"], "{:.4g}"), amount(row["accuracy"], "{:.2f}")]
+
+
+def pareto_front(found: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return the names of those that none beats: no other costs at most as much and is at least as right, one strictly.
+
+    Args:
+        found: name to cost and accuracy.
+    """
+
+    def beaten(name: str) -> bool:
+        cost, right = found[name]
+        return any(
+            c <= cost and r >= right and (c < cost or r > right) for other, (c, r) in found.items() if other != name
+        )
+
+    return sorted((name for name in found if not beaten(name)), key=lambda name: found[name])
+
+
+def part_figures(run: RunMaterial) -> list[Figure]:
+    """Return heat maps of groups and of layers: change of accuracy against decimals."""
+    names = (("each-group", "groups", "Groups, one at a time"), ("each-layer", "layers", "Layers, one at a time"))
+    made = []
+    for targets, name, title in names:
+        rows = run.experiment(targets)
+        if not rows:
+            continue
+        cells = [_part_cell(row) for row in rows]
+        parts = list(dict.fromkeys(cell["part"] for cell in cells))
+        if len(parts) > _MOST_PARTS:  # the most fragile
+            worst = sorted(parts, key=lambda part: min(c["points"] for c in cells if c["part"] == part))[:_MOST_PARTS]
+            parts = [part for part in parts if part in set(worst)]
+        shown = [cell for cell in cells if cell["part"] in set(parts)]
+        made.append(
+            Figure(
+                name=name,
+                title=f"{title}: change of accuracy in points; =: no image changes its class",
+                alt=f"A heat map of {len(parts)} {name} by decimals; the table has the numbers.",
+                spec=charts.heat_map(shown, parts=parts),
+                sheet=flips_sheet(run, title, rows, name=name),
+            )
+        )
+    return made
+
+
+def _part_cell(row: Row) -> dict[str, Any]:
+    flips = row["flips"]
+    return {
+        "part": next(iter(row["parts"])),
+        "decimals": row["decimals"],
+        "points": flips["difference_points"],
+        "changed": flips["changed"],
+        "label": f"{flips['difference_points']:+.2f}" if flips["changed"] else "=",
+    }
+
+
+def _percent(row: Row) -> float:
+    return float(100 * row["flips"]["variant_correct"] / row["flips"]["total"])
+
+
+def _ratio(row: Row) -> Mapping[str, Any] | None:
+    timing = row["timing"]
+    return None if timing is None or timing["ratio"]["low"] is None else dict(timing["ratio"])

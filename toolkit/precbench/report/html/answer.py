@@ -1,0 +1,98 @@
+"""The answer, in two or three sentences with their intervals, made from the records alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from precbench.report.figures import interval, megabytes
+from precbench.report.html.material import RunMaterial
+
+Row = Mapping[str, Any]
+
+
+def answer(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """Return how few decimals lose nothing, what rounding did to time, and what the deployed form gives.
+
+    Args:
+        run: what was found.
+        deployed: manifests of deployed folders.
+    """
+    said = [] if run.is_finished else ["This run is not finished: what follows is of what is there so far."]
+    said.append(_about_decimals(run))
+    said.append(_about_time(run))
+    said += [_about_deployed(manifest) for manifest in deployed]
+    return [text for text in said if text]
+
+
+def _about_decimals(run: RunMaterial) -> str:
+    rows, margin = run.experiment("all"), run.results["margin_points"]
+    total = run.results["base"]["accuracy"]["total"]
+    if not rows:
+        return "No variant with all groups rounded together is evaluated."
+    keeping = _from_which_on(rows, lambda row: row["decision"]["within_margin"])
+    if keeping is not None:
+        flips = keeping["flips"]
+        return (
+            f"From {_listed([keeping])} on a loss of {margin:g} points is excluded. There "
+            f"{_percent(flips['variant_correct'], total)} of {total:,} test images are right, "
+            f"{_percent(flips['reference_correct'], total)} at full precision: {_points(flips)}."
+        )
+    steady = _from_which_on(rows, lambda row: not row["flips"]["changed"])
+    unchanged = "" if steady is None else f" From {steady['decimals']} decimals on no image changes its class."
+    smallest = run.results["smallest_margin_points"]
+    why = f", since {total:,} images show {smallest:.2g} points at best" if smallest > margin else ""
+    losing = [row for row in rows if row["decision"]["change"].startswith("loss")]
+    lost = f" A loss is shown at {_listed(losing)}." if losing else ""
+    return f"Inconclusive: at no number of decimals is a loss of {margin:g} points excluded{why}.{unchanged}{lost}"
+
+
+def _about_time(run: RunMaterial) -> str:
+    timed = [row for row in run.experiment("all") if row["timing"] is not None and row["timing"]["ratio"]["low"]]
+    if not timed:
+        return "What rounding does to time was not measured."
+    margin = 100 * run.results["timing"]["settings"]["margin"]
+    by_word: dict[str, list[Row]] = {}
+    for row in timed:
+        by_word.setdefault(row["timing"]["verdict"], []).append(row)
+    points = sorted(timed, key=lambda row: row["timing"]["ratio"]["point"])
+    low, high = points[0]["timing"]["ratio"], points[-1]["timing"]["ratio"]
+    facts = f"ratios go from {interval(low)} to {interval(high)}"
+    if list(by_word) == ["equivalent"]:
+        return (
+            f"Rounding alone changes no time: all {len(timed)} variants are equivalent to full precision within "
+            f"{margin:g} %; {facts}."
+        )
+    words = "; ".join(f"{word}: {_listed(rows)}" for word, rows in by_word.items())
+    return f"Rounding alone, time over full precision's: {words} (margin {margin:g} %); {facts}."
+
+
+def _about_deployed(manifest: Mapping[str, Any]) -> str:
+    size, time, accuracy = manifest["bytes"], manifest["time"], manifest["accuracy"]
+    told = [f"{size['model'] / size['reference']:.3f} of the bytes ({megabytes(size['model'])} MB)"]
+    for one in (time or {}).get("ratios", []):
+        if one["ratio"]["point"] is not None:
+            told.append(f"{interval(one['ratio'])} of the time at batch {one['batch']} ({one['verdict']})")
+    flips = None if accuracy is None else accuracy["flips"]
+    told.append("accuracy not measured" if flips is None else _points(flips))
+    return f"Deployed as {manifest['form']}: {', '.join(told)}."
+
+
+def _from_which_on(rows: Sequence[Row], holds: Any) -> Row | None:
+    fewest = None
+    for row in sorted(rows, key=lambda row: -row["decimals"]):
+        if not holds(row):
+            break
+        fewest = row
+    return fewest
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    numbers = [str(row["decimals"]) for row in rows]
+    return f"{', '.join(numbers)} {'decimal' if numbers == ['1'] else 'decimals'}"
+
+
+def _points(flips: Mapping[str, Any]) -> str:
+    return f"{flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
+
+
+def _percent(correct: int, total: int) -> str:
+    return f"{100 * correct / total:.2f} %"

@@ -1,0 +1,83 @@
+"""The page of several runs: their answers, and their figures in one plot."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from precbench.report.html import charts
+from precbench.report.html.answer import answer
+from precbench.report.html.made import made_by
+from precbench.report.html.material import RunMaterial
+from precbench.report.html.view import Figure, Page, Section, Sheet, amount, plain
+
+_KEYS = {"point": "difference_points", "low": "low_points", "high": "high_points"}
+
+
+def comparing_page(runs: Sequence[RunMaterial]) -> Page:
+    """Return the page of at least two runs."""
+    names = _names(runs)
+    accuracy = [
+        {"run": name, "decimals": row["decimals"], **{to: row["flips"][key] for to, key in _KEYS.items()}}
+        for name, run in zip(names, runs, strict=True)
+        for row in run.experiment("all")
+    ]
+    time = [
+        {"run": name, "decimals": row["decimals"], **{key: row["timing"]["ratio"][key] for key in _KEYS}}
+        for name, run in zip(names, runs, strict=True)
+        for row in run.experiment("all")
+        if row["timing"] is not None and row["timing"]["ratio"]["low"] is not None
+    ]
+    figures = [
+        *_figure("accuracy", "Accuracy less full precision's, against decimals", "points", accuracy, points=True),
+        *_figure("time", "Time over full precision's, against decimals", "time ratio", time, points=False),
+    ]
+    return Page(
+        title=" beside ".join(names),
+        answer=[f"{name}: {' '.join(answer(run))}" for name, run in zip(names, runs, strict=True)],
+        sections=[Section(anchor="runs", title="Side by side", figures=figures, sheets=[_overview(names, runs)])],
+        made=made_by(),
+    )
+
+
+def _names(runs: Sequence[RunMaterial]) -> list[str]:
+    """Return the studies' names; where two are the same, the folders'."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _figure(name: str, title: str, y: str, rows: list[dict[str, Any]], *, points: bool) -> list[Figure]:
+    if not rows:
+        return []
+    sheet = Sheet(
+        name=name,
+        title=title,
+        columns=["run", "decimals", y, "low", "high"],
+        rows=[[plain(r["run"]), amount(r["decimals"]), *(amount(r[key], "{:.4g}") for key in _KEYS)] for r in rows],
+        numbers=4,
+    )
+    alt = f"{len(rows)} points of {len({row['run'] for row in rows})} runs, with 95 % intervals."
+    return [Figure(name=name, title=title, alt=alt, spec=charts.several_runs(rows, y=y, points=points), sheet=sheet)]
+
+
+def _overview(names: Sequence[str], runs: Sequence[RunMaterial]) -> Sheet:
+    return Sheet(
+        name="runs",
+        title="Full precision",
+        columns=["run", "network", "data", "test images", "accuracy, %", "file, MB", "after zstd, MB"],
+        rows=[
+            [
+                plain(name),
+                plain(run.results["study"]["architecture"]["name"]),
+                plain(run.results["study"]["data"]["source"]),
+                amount(run.results["base"]["accuracy"]["total"]),
+                amount(100 * run.results["base"]["accuracy"]["fraction"], "{:.2f}"),
+                *(amount(_megabytes(run, key), "{:.2f}") for key in ("file_bytes", "zstd_bytes")),
+            ]
+            for name, run in zip(names, runs, strict=True)
+        ],
+        numbers=4,
+    )
+
+
+def _megabytes(run: RunMaterial, key: str) -> float | None:
+    size = run.results["base"][key]
+    return None if size is None else size / 1e6

@@ -1,0 +1,102 @@
+"""Write a page as one file: styles, scripts and the plotting library inside, nothing fetched."""
+
+from collections.abc import Mapping
+from functools import cache, partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from precbench.errors import MissingDependencyError
+from precbench.files import check_output, write_atomically, write_text
+from precbench.report.html.view import Page
+
+_FORMATS = ("svg", "png")
+_WIDTH = 560  # pixels of a plot in a paper
+
+
+def write_page(page: Page, path: Path, *, force: bool = False) -> Path:
+    """Write the page; returns where.
+
+    Raises:
+        MissingDependencyError: a package of the extra `report` is not installed.
+        OutputError: it exists already (without `force`), or cannot be written.
+    """
+    check_output(path, force=force)
+    write_text(path, page_html(page))
+    return path
+
+
+def page_html(page: Page) -> str:
+    """Return the page as HTML; every text in it is escaped."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise _missing() from error
+    loader = PackageLoader("precbench.report.html", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    from markupsafe import Markup
+
+    drawn = any(section.figures for section in page.sections)
+    return environment.get_template("report.html.j2").render(
+        page=page,
+        style=Markup(_own("report.css")),
+        script=Markup(_own("report.js")),
+        vega=Markup(_vega() if drawn else ""),
+    )
+
+
+def write_figures(page: Page, folder: Path, *, force: bool = False) -> list[Path]:
+    """Write each plot as SVG and PNG; returns the files.
+
+    Raises:
+        MissingDependencyError: a package of the extra `report` is not installed.
+        OutputError: one exists already (without `force`), or cannot be written.
+    """
+    figures = [figure for section in page.sections for figure in section.figures]
+    for figure in figures:
+        for kind in _FORMATS:
+            check_output(folder / f"{figure.name}.{kind}", force=force)
+    return [path for figure in figures for path in write_plot(figure.spec, folder, figure.name)]
+
+
+def write_plot(spec: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
+    """Write a plot as SVG and PNG, replacing what is there; returns the files.
+
+    Raises:
+        MissingDependencyError: a package of the extra `report` is not installed.
+        OutputError: one cannot be written.
+    """
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise _missing() from error
+    drawn = {**spec, "width": _WIDTH, "background": "white"}
+    made = {"svg": vl_convert.vegalite_to_svg(drawn).encode(), "png": vl_convert.vegalite_to_png(drawn, scale=2)}
+    for kind, data in made.items():
+        write_atomically(folder / f"{name}.{kind}", partial(_write_bytes, data))
+    return [folder / f"{name}.{kind}" for kind in _FORMATS]
+
+
+def _write_bytes(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, which sets `vegaEmbed`."""
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise _missing() from error
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    return bundle.replace("</script", "<\\/script")
+
+
+def _own(name: str) -> str:
+    return resources.files("precbench.report.html").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _missing() -> MissingDependencyError:
+    return MissingDependencyError(
+        "a report needs Altair, vl-convert and Jinja2, which are not all installed", "pip install 'precbench[report]'"
+    )
