@@ -125,7 +125,13 @@ def benchmark(
     settings = SessionSettings(provider=provider, intra_op_threads=threads)
     inputs = inputs_for_batches(Path(base), settings, batches, file=None, seed=seed, shapes={})
     options = TimingOptions(budget_s=budget_s, margin=margin, seed=seed)
-    return time_models(Path(base), [Path(one) for one in variants], settings=settings, inputs=inputs, options=options)
+    models = [Path(one) for one in variants]
+    record = time_models(Path(base), models, settings=settings, inputs=inputs, options=options)
+    if record.failure is not None:
+        raise record.failure
+    if not record.complete:
+        raise KeyboardInterrupt
+    return record
 
 
 def deploy_model(
@@ -220,12 +226,13 @@ def write_report(*folders: _File, output: _File | None = None, data: _File | Non
     Raises:
         PrecbenchError: there is no run among the folders, or the output exists.
     """
-    from precbench.report.html.making import default_output, make_page
-    from precbench.report.html.writing import write_page
+    from precbench.report.html.installed import check_installed
+
+    check_installed()
+    from precbench.report.html import making
 
     sources = [Path(folder) for folder in folders]
-    page = make_page(sources, data=_path(data))
-    return write_page(page, _path(output) or default_output(sources), force=force or output is None)
+    return making.write_report(making.make_page(sources, data=_path(data)), sources, _path(output), force=force)
 
 
 def _path(value: _File | None) -> Path | None:

@@ -5,17 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 pytest.importorskip("altair", reason="the extra report is not installed")
 
-from precbench.errors import OutputError, UsageError
+from precbench.errors import DataError, MissingDependencyError, ModelError, OutputError, UsageError
 from precbench.report.html.accuracy import pareto_front
 from precbench.report.html.answer import answer
 from precbench.report.html.comparing_page import comparing_page
-from precbench.report.html.making import make_page
+from precbench.report.html.making import make_page, write_report
 from precbench.report.html.study_page import study_page
 from precbench.report.html.view import Page
 from precbench.report.html.writing import page_html, write_figures, write_page
@@ -40,7 +42,7 @@ def names(page: Page) -> list[str]:
 
 def test_a_whole_run_has_every_part(make_run: MakeRun) -> None:
     page = study_page(make_run(), [MANIFEST])
-    assert [one.anchor for one in page.sections] == ["decimals", "deployed", "layers", "confusions", "repeat"]
+    assert [one.anchor for one in page.sections] == ["decimals", "deployed", "layers", "confusions", "timing", "repeat"]
     assert names(page) == ["accuracy", "time", "bytes", "time-accuracy", "layers"]
     panels = section(page, "confusions").panels
     assert [panel.name for panel in panels][:2] == ["full precision", "all: all.dp1"]
@@ -51,7 +53,7 @@ def test_a_whole_run_has_every_part(make_run: MakeRun) -> None:
 def test_the_answer_gives_decimals_time_and_the_deployed_form_with_their_intervals(make_run: MakeRun) -> None:
     text = "\n".join(answer(make_run(images=4000, level_of_noise=0.2), [MANIFEST]))
     assert re.search(r"From \d decimals? on a loss of 0.5 points is excluded", text)
-    assert "Rounding alone changes no time: all 3 variants are equivalent" in text
+    assert "Rounding alone changes no time by 1 % or more: all 3 variants are equivalent" in text
     assert (
         "Deployed as int8: 0.270 of the bytes (2.48 MB), 0.400 [0.390, 0.410] of the time at batch 32 (faster)" in text
     )
@@ -66,7 +68,7 @@ def test_few_images_are_inconclusive_and_said_to_be_too_few(make_run: MakeRun) -
 
 def test_without_timing_nothing_is_said_of_time(make_run: MakeRun) -> None:
     page = study_page(make_run(timed=False))
-    assert "What rounding does to time was not measured." in page.answer
+    assert "What rounding does to time is not measured." in page.answer
     assert not {"time", "time-accuracy", "samples"} & set(names(page))
     page_html(page)
 
@@ -106,6 +108,69 @@ def test_a_run_that_is_not_finished_says_so(make_run: MakeRun, monkeypatch: pyte
     monkeypatch.setattr("precbench.report.html.material.results_so_far", lambda _folder: results)
     page = make_page([run.folder])
     assert page.answer[0].startswith("This run is not finished")
+    assert page.answer[-1] == "What rounding does to time is not measured yet."
+
+
+def test_a_finished_run_that_is_damaged_does_not_pass_for_unfinished(make_run: MakeRun) -> None:
+    run = make_run()
+    (run.folder / "results.json").write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        make_page([run.folder])
+
+
+def test_points_that_are_missing_are_not_passed_over(make_run: MakeRun) -> None:
+    run = make_run(images=4000, level_of_noise=0.2, decimals=(1, 2, 3, 4, 5))
+    rows = run.planned("all")
+    rows[3] |= {"flips": None, "decision": None, "state": "failed", "timing": None, "file": None}  # type: ignore[operator]
+    text = "\n".join(answer(run))
+    assert "From 5 decimals on a loss of 0.5 points is excluded" in text
+    assert "1 of 5 numbers of decimals are not evaluated" in text
+
+
+def test_a_loss_that_is_shown_everywhere_is_no_inconclusive_result(make_run: MakeRun) -> None:
+    run = make_run(images=4000, level_of_noise=5.0, decimals=(1,))
+    assert answer(run)[0].startswith("A loss is shown at every number of decimals that is evaluated: 1 decimal")
+
+
+def test_variants_without_an_interval_are_inconclusive_and_not_unmeasured(make_run: MakeRun) -> None:
+    run = make_run()
+    for row in run.planned("all")[:2]:
+        row["timing"] |= {"verdict": "inconclusive", "ratio": {"point": 1.01, "low": None, "high": None}}
+    assert "inconclusive: 1, 2 decimals; equivalent: 3 decimals" in "\n".join(answer(run))
+
+
+def test_a_class_that_nobody_named_is_a_class_of_its_own(make_run: MakeRun) -> None:
+    run = make_run()
+    stage = run.stages["predictions"]
+    key = next(point.key for point in run._journal.points() if point.name == "all.dp1")
+    found = run._journal.predictions(key)
+    assert found is not None
+    found.classes[:3] = 57
+    run._journal.record_predictions(key, found)
+    del stage
+    sheet = section(study_page(run), "confusions").panels[1].sheets[0]
+    assert sheet.columns[0] == "true class"  # 58 classes: the most frequent confusions are listed
+    assert any(cells[1].text == "class 57" for cells in sheet.rows)
+
+
+def test_without_the_packages_nothing_is_begun(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("precbench.report.html.installed.find_spec", lambda name: None if name == "altair" else name)
+    with pytest.raises(MissingDependencyError, match="a report needs Altair, which is not installed"):
+        page_html(study_page(make_run()))
+
+
+def test_a_form_of_another_model_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", info[:1], info[1:])
+    onnx.save(helper.make_model(graph), run.folder / "base.onnx")
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    files = {name: {"digest": "sha256:0"} for name in ("model.onnx", "reference.npz")}
+    value = {"schema_version": 1, "files": files, "reference_outputs": {"tolerance": 0.2}, **MANIFEST}
+    (folder / "manifest.json").write_text(json.dumps({**value, "reference": {"digest": "sha256:0"}}))
+    with pytest.raises(UsageError, match="was compared with another model"):
+        make_page([run.folder, folder])
 
 
 def test_names_become_no_markup(make_run: MakeRun) -> None:
@@ -161,14 +226,31 @@ def test_a_page_that_exists_is_not_replaced_unasked(make_run: MakeRun, tmp_path:
     assert (tmp_path / "mine.html").read_text() == "mine"
 
 
+def test_the_default_place_replaces_only_what_is_the_runs_own(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("report.html").write_text("my thesis")
+    one, two = make_run(), make_run()
+    page = study_page(one)
+    assert write_report(page, [one.folder], None, force=False) == one.folder / "report.html"
+    assert write_report(page, [one.folder], None, force=False) == one.folder / "report.html"
+    with pytest.raises(OutputError, match="exists already"):
+        write_report(comparing_page([one, two]), [one.folder, two.folder], None, force=False)
+    assert Path("report.html").read_text() == "my thesis"
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
     with pytest.raises(OutputError, match="is no run folder"):
         make_page([tmp_path])
     folder = tmp_path / "shipped"
     folder.mkdir()
     files = {name: {"digest": "sha256:0"} for name in ("model.onnx", "reference.npz")}
-    sound = {"schema_version": 1, "form": "int8", "files": files, "reference_outputs": {"tolerance": 0.2}}
-    (folder / "manifest.json").write_text(json.dumps(sound))
+    bare = {"schema_version": 1, "form": "int8", "files": files, "reference_outputs": {"tolerance": 0.2}}
+    (folder / "manifest.json").write_text(json.dumps(bare))
+    with pytest.raises(ModelError, match="its manifest does not say accuracy, bytes, time, reference"):
+        make_page([folder])
+    (folder / "manifest.json").write_text(json.dumps({**bare, **MANIFEST, "reference": {"digest": "sha256:0"}}))
     with pytest.raises(UsageError, match="there is no run among these folders"):
         make_page([folder])
     with pytest.raises(UsageError, match="is a deployed folder beside 2 runs"):

@@ -7,6 +7,7 @@ import typer
 
 from precbench.cli.app import app
 from precbench.cli.output import DataDir, Force, Json, emit, progress
+from precbench.errors import UsageError
 
 
 @app.command()
@@ -32,15 +33,23 @@ def report(
 
     Example: precbench report runs/mobilenetv2-digits shipped/ -o report.html
     """
-    from precbench.report.html.making import default_output, make_page
-    from precbench.report.html.writing import write_figures, write_page
+    from precbench.files import check_output
+    from precbench.report.html.installed import check_installed
+
+    check_installed()
+    if output is not None and figures is not None:
+        raise UsageError("--output and --figures are both given", "write the page and the figures one after the other")
+    if output is not None:
+        check_output(output, force=force)
+    from precbench.report.html.making import make_page, write_report
+    from precbench.report.html.writing import write_figures
     from precbench.report.terminal import say
 
     made = make_page(sources, data=data_dir, progress=progress())
     if figures is not None:
         written = write_figures(made, figures, force=force)
     else:
-        written = [write_page(made, output or default_output(sources), force=force or output is None)]
+        written = [write_report(made, sources, output, force=force)]
     record: dict[str, Any] = {"answer": list(made.answer), "files": [str(path) for path in written]}
 
     def show(console: Any) -> None:

@@ -34,6 +34,9 @@ def run(
     """
     from rich.console import Console
 
+    from precbench.report.html.installed import check_installed
+
+    check_installed()
     from precbench.report.html.making import REPORT, report_of_run
     from precbench.report.html.writing import write_page
     from precbench.report.study_report import show_study

@@ -165,7 +165,7 @@ def study_sentences(results: Mapping[str, Any]) -> list[str]:
 
 def _sentences(results: Mapping[str, Any]) -> Iterator[str]:
     yield _about_the_tables(results)
-    yield _about_guessing(results)
+    yield about_guessing(results)
     for experiment in results["experiments"]:
         yield _about_experiment(results, experiment)
     yield _about_time(results)
@@ -185,7 +185,8 @@ def _about_the_tables(results: Mapping[str, Any]) -> str:
     )
 
 
-def _about_guessing(results: Mapping[str, Any]) -> str:
+def about_guessing(results: Mapping[str, Any]) -> str:
+    """Say where full precision itself is not shown to know anything; else nothing."""
     base = results["base"]
     classes = len(base["class_names"])
     if classes < 2 or base["accuracy"]["low"] > 1 / classes:
@@ -218,8 +219,8 @@ def _about_experiment(results: Mapping[str, Any], experiment: Mapping[str, Any])
 
 
 def _from_which_on(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
-    keeps = _fewest(rows, lambda row: row["decision"]["within_margin"])
-    steady = _fewest(rows, lambda row: not row["flips"]["changed"])
+    keeps = fewest_from_which_on(rows, lambda row: row["decision"]["within_margin"])
+    steady = fewest_from_which_on(rows, lambda row: not row["flips"]["changed"])
     said = []
     if keeps is not None:
         said.append(f"from {keeps['decimals']} decimals on, a loss of {results['margin_points']:g} points is excluded")
@@ -233,7 +234,7 @@ def _from_which_on(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]
     return "; ".join(said) + "."
 
 
-def _fewest(rows: Sequence[Mapping[str, Any]], holds: Any) -> Mapping[str, Any] | None:
+def fewest_from_which_on(rows: Sequence[Mapping[str, Any]], holds: Any) -> Mapping[str, Any] | None:
     """Return the row of the fewest decimals from which on it holds for all; of one that failed it does not."""
     fewest = None
     for row in sorted(rows, key=lambda row: -row["decimals"]):
@@ -338,7 +339,7 @@ def _about_bytes(results: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     done = [row for row in rows if row["flips"] is not None]
-    chosen = _fewest(done, lambda row: row["decision"]["within_margin"]) or _fewest(
+    chosen = fewest_from_which_on(done, lambda row: row["decision"]["within_margin"]) or fewest_from_which_on(
         done, lambda row: not row["flips"]["changed"]
     )
     chosen = chosen or max(rows, key=lambda row: row["decimals"])

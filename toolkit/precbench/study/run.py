@@ -222,7 +222,7 @@ class Run:
         self._check_timing_batch(self.material.split("validation"))
         self._say_why_anew("checkpoint", "the data, [architecture], [training] or what was given")
         files, facts = self.material.make_checkpoint(self.folder / "checkpoint", begun)
-        self.folder.forget("base", "timing", "results")
+        self.folder.forget("base", "predictions", "timing", "results")
         done = self._finish("checkpoint", key, [f"checkpoint/{file.name}" for file in files.paths], facts)
         (self.folder / "checkpoint" / TRAINING_STATE).unlink(missing_ok=True)
         return done
@@ -242,7 +242,7 @@ class Run:
         from precbench.checkpoints.export import export_to_file
         from precbench.checkpoints.loading import load_model as load_keras
 
-        self.folder.forget("timing", "results")
+        self.folder.forget("predictions", "timing", "results")
         self.progress.note(f"exporting {self.folder / 'checkpoint'} to {self.folder / BASE_MODEL}")
         with self.progress.track("exporting", 2) as advance:
             model = load_keras(

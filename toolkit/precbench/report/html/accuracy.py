@@ -25,15 +25,19 @@ def _accuracy(run: RunMaterial, rows: Sequence[Row]) -> Figure:
     keys = {"point": "difference_points", "low": "low_points", "high": "high_points"}
     points = [{"decimals": row["decimals"], **{to: row["flips"][key] for to, key in keys.items()}} for row in rows]
     published = run.results["study"]["published"]
-    before = published["full"]["accuracy"] if published["full"] else 0.0
-    theirs = [{"decimals": p["decimals"], "point": 100 * (p["accuracy"] - before)} for p in published["rounded"]]
+    before, rounded = published["full"], published["rounded"] if published["full"] else []
+    theirs = [{"decimals": p["decimals"], "point": 100 * (p["accuracy"] - before["accuracy"])} for p in rounded]
     return Figure(
         name="accuracy",
-        title=f"Accuracy less full precision's {full:.2f} %, against decimals, all groups together",
-        alt=f"Differences of {len(rows)} variants with paired 95 % intervals.",
+        title=f"Accuracy less full precision's {full:.2f} %, against decimals, all groups together ({_level(run)})",
+        alt=f"Differences of {len(rows)} variants with paired intervals.",
         spec=charts.intervals_by_decimals(points, y="points", line=0.0, published=theirs, points=True),
         sheet=flips_sheet(run, "all groups together", rows, name="accuracy"),
     )
+
+
+def _level(run: RunMaterial) -> str:
+    return f"{100 * run.results['level']:g} % intervals"
 
 
 def _time(run: RunMaterial, rows: Sequence[Row]) -> list[Figure]:
@@ -53,8 +57,8 @@ def _time(run: RunMaterial, rows: Sequence[Row]) -> list[Figure]:
     return [
         Figure(
             name="time",
-            title="Time over full precision's, against decimals; below 1 is faster",
-            alt=f"Time ratios of {len(rows)} variants with 95 % intervals, beside the base against itself.",
+            title=f"Time over full precision's, against decimals; below 1 is faster ({_level(run)})",
+            alt=f"Time ratios of {len(rows)} variants with intervals, beside the base against itself.",
             spec=charts.intervals_by_decimals(ratios, y="time ratio", line=1.0, published=theirs, band=band),
             sheet=Sheet(
                 name="time",
@@ -112,8 +116,10 @@ def tradeoff_figures(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = (
     base = run.results["base"]
     rows = [row for one in run.results["experiments"] for row in one["rows"] if row["flips"] is not None]
     full = 100 * base["accuracy"]["fraction"]
-    sized = {row["name"]: (row["file"]["zstd_bytes"] / 1e6, _percent(row)) for row in rows if row["file"] is not None}
-    timed = {row["name"]: (row["timing"]["ratio"]["point"], _percent(row)) for row in rows if _ratio(row) is not None}
+    files = {row["file"]["file"]: row for row in reversed(rows) if row["file"] is not None}  # a shared plan counts once
+    sized = {_file_name(file): (row["file"]["zstd_bytes"] / 1e6, _percent(row)) for file, row in files.items()}
+    ratios = {_file_name(file): _ratio(row) for file, row in files.items()}
+    timed = {name: (r["point"], sized[name][1]) for name, r in ratios.items() if r is not None}
     if base["zstd_bytes"]:
         sized["full precision"] = (base["zstd_bytes"] / 1e6, full)
     if timed:
@@ -151,7 +157,7 @@ def _tradeoff(name: str, title: str, x: str, found: Mapping[str, tuple[float, fl
     return [
         Figure(
             name=name,
-            title=f"{title}; on the Pareto front is what no other beats in both",
+            title=f"{title}, with the Pareto front by point estimates",
             alt=f"{len(rows)} models by {x} and accuracy; on the front: {', '.join(front)}.",
             spec=charts.tradeoff(rows, x=x),
             sheet=Sheet(
@@ -163,6 +169,10 @@ def _tradeoff(name: str, title: str, x: str, found: Mapping[str, tuple[float, fl
             ),
         )
     ]
+
+
+def _file_name(file: str) -> str:
+    return file.removeprefix("variants/").removesuffix(".onnx")
 
 
 def _tradeoff_row(row: Row) -> list[Cell]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from precbench.report.figures import interval, megabytes
 from precbench.report.html.material import RunMaterial
+from precbench.report.study_report import about_guessing, fewest_from_which_on
 
 Row = Mapping[str, Any]
 
@@ -17,6 +18,7 @@ def answer(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> list
         deployed: manifests of deployed folders.
     """
     said = [] if run.is_finished else ["This run is not finished: what follows is of what is there so far."]
+    said.append(about_guessing(run.results))
     said.append(_about_decimals(run))
     said.append(_about_time(run))
     said += [_about_deployed(manifest) for manifest in deployed]
@@ -24,45 +26,59 @@ def answer(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> list
 
 
 def _about_decimals(run: RunMaterial) -> str:
-    rows, margin = run.experiment("all"), run.results["margin_points"]
-    total = run.results["base"]["accuracy"]["total"]
+    planned, margin = run.planned("all"), run.results["margin_points"]
+    rows, total = run.experiment("all"), run.results["base"]["accuracy"]["total"]
     if not rows:
         return "No variant with all groups rounded together is evaluated."
-    keeping = _from_which_on(rows, lambda row: row["decision"]["within_margin"])
+    missing = len(planned) - len(rows)
+    left = f" {missing} of {len(planned)} numbers of decimals are not evaluated." if missing else ""
+    keeping = fewest_from_which_on(planned, lambda row: row["decision"]["within_margin"])
     if keeping is not None:
         flips = keeping["flips"]
         return (
             f"From {_listed([keeping])} on a loss of {margin:g} points is excluded. There "
             f"{_percent(flips['variant_correct'], total)} of {total:,} test images are right, "
-            f"{_percent(flips['reference_correct'], total)} at full precision: {_points(flips)}."
+            f"{_percent(flips['reference_correct'], total)} at full precision: {_points(flips)}.{left}"
         )
-    steady = _from_which_on(rows, lambda row: not row["flips"]["changed"])
-    unchanged = "" if steady is None else f" From {steady['decimals']} decimals on no image changes its class."
-    smallest = run.results["smallest_margin_points"]
-    why = f", since {total:,} images show {smallest:.2g} points at best" if smallest > margin else ""
     losing = [row for row in rows if row["decision"]["change"].startswith("loss")]
+    if len(losing) == len(rows):
+        return f"A loss is shown at every number of decimals that is evaluated: {_listed(losing)}.{left}"
+    steady = fewest_from_which_on(planned, lambda row: not row["flips"]["changed"])
+    unchanged = "" if steady is None else f" From {_listed([steady])} on no image changes its class."
+    smallest = _smallest_margin(run)
+    why = f", since {total:,} images show {smallest:.2g} points at best" if smallest > margin else ""
     lost = f" A loss is shown at {_listed(losing)}." if losing else ""
-    return f"Inconclusive: at no number of decimals is a loss of {margin:g} points excluded{why}.{unchanged}{lost}"
+    return (
+        f"Inconclusive: at no number of decimals is a loss of {margin:g} points excluded{why}.{unchanged}{lost}{left}"
+    )
+
+
+def _smallest_margin(run: RunMaterial) -> float:
+    """Of the experiment with all groups together, corrected for its variants."""
+    found = next(one for one in run.results["experiments"] if one["targets"] == "all")
+    return float(found["smallest_margin_points"])
 
 
 def _about_time(run: RunMaterial) -> str:
-    timed = [row for row in run.experiment("all") if row["timing"] is not None and row["timing"]["ratio"]["low"]]
+    timed = [row for row in run.experiment("all") if row["timing"] is not None]
     if not timed:
-        return "What rounding does to time was not measured."
+        if run.results["timing"] is not None:
+            return "Of variants with all groups rounded together none was timed."
+        return f"What rounding does to time is not measured{'' if run.is_finished else ' yet'}."
     margin = 100 * run.results["timing"]["settings"]["margin"]
     by_word: dict[str, list[Row]] = {}
     for row in timed:
         by_word.setdefault(row["timing"]["verdict"], []).append(row)
-    points = sorted(timed, key=lambda row: row["timing"]["ratio"]["point"])
-    low, high = points[0]["timing"]["ratio"], points[-1]["timing"]["ratio"]
-    facts = f"ratios go from {interval(low)} to {interval(high)}"
+    with_interval = [row["timing"]["ratio"] for row in timed if row["timing"]["ratio"]["low"] is not None]
+    ends = sorted(with_interval, key=lambda ratio: ratio["point"])
+    facts = f"; ratios go from {interval(ends[0])} to {interval(ends[-1])}" if ends else ""
     if list(by_word) == ["equivalent"]:
         return (
-            f"Rounding alone changes no time: all {len(timed)} variants are equivalent to full precision within "
-            f"{margin:g} %; {facts}."
+            f"Rounding alone changes no time by {margin:g} % or more: all {len(timed)} variants are equivalent to full "
+            f"precision{facts}."
         )
     words = "; ".join(f"{word}: {_listed(rows)}" for word, rows in by_word.items())
-    return f"Rounding alone, time over full precision's: {words} (margin {margin:g} %); {facts}."
+    return f"Rounding alone, time over full precision's: {words} (margin {margin:g} %){facts}."
 
 
 def _about_deployed(manifest: Mapping[str, Any]) -> str:
@@ -74,15 +90,6 @@ def _about_deployed(manifest: Mapping[str, Any]) -> str:
     flips = None if accuracy is None else accuracy["flips"]
     told.append("accuracy not measured" if flips is None else _points(flips))
     return f"Deployed as {manifest['form']}: {', '.join(told)}."
-
-
-def _from_which_on(rows: Sequence[Row], holds: Any) -> Row | None:
-    fewest = None
-    for row in sorted(rows, key=lambda row: -row["decimals"]):
-        if not holds(row):
-            break
-        fewest = row
-    return fewest
 
 
 def _listed(rows: Sequence[Row]) -> str:

@@ -9,7 +9,7 @@ Rows = Sequence[dict[str, Any]]
 
 BLUE, ORANGE, GREY, RED = "#3b82c4", "#d97706", "#8b949e", "#c2410c"
 _HEIGHT = 260
-_OURS, _FULL, _CONTROL = "rounded (95 %)", "full precision", "the base against itself (95 %)"
+_OURS, _FULL, _CONTROL = "rounded", "full precision", "the base against itself"
 _PUBLISHED = "published"
 _COLOURS = {_OURS: BLUE, _FULL: GREY, _CONTROL: GREY, _PUBLISHED: ORANGE}
 _POINTS_SCALE = alt.Scale(type="symlog", constant=0.5)
@@ -84,7 +84,7 @@ def tradeoff(rows: Rows, *, x: str) -> dict[str, Any]:
         color=alt.Color(
             "front:N",
             scale=alt.Scale(domain=[True, False], range=[BLUE, GREY]),
-            legend=alt.Legend(title=None, labelExpr="datum.value ? 'on the Pareto front' : 'beaten in both'"),
+            legend=alt.Legend(title=None, labelExpr="datum.value ? 'on the Pareto front' : 'not on it'"),
         ),
         tooltip=_told("name", "cost", "points"),
     )
@@ -112,7 +112,10 @@ def heat_map(rows: Rows, *, parts: Sequence[str]) -> dict[str, Any]:
         ),
         tooltip=_told("part", "decimals", "points", "changed"),
     )
-    numbers = base.mark_text(fontSize=10, color="#1b1f24").encode(text=alt.Text("label:N"))
+    dark = f"abs(datum.points) > {0.2 * largest}"  # of the colours' ends, on which light text is read
+    numbers = base.mark_text(fontSize=10).encode(
+        text=alt.Text("label:N"), color=alt.when(dark).then(alt.value("#ffffff")).otherwise(alt.value("#1b1f24"))
+    )
     return _spec(alt.layer(cells, numbers), height=max(120, 17 * len(parts)))
 
 

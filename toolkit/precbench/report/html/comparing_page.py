@@ -54,7 +54,7 @@ def _figure(name: str, title: str, y: str, rows: list[dict[str, Any]], *, points
         rows=[[plain(r["run"]), amount(r["decimals"]), *(amount(r[key], "{:.4g}") for key in _KEYS)] for r in rows],
         numbers=4,
     )
-    alt = f"{len(rows)} points of {len({row['run'] for row in rows})} runs, with 95 % intervals."
+    alt = f"{len(rows)} points of {len({row['run'] for row in rows})} runs, with intervals."
     return [Figure(name=name, title=title, alt=alt, spec=charts.several_runs(rows, y=y, points=points), sheet=sheet)]
 
 

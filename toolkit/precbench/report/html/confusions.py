@@ -25,12 +25,13 @@ def panels(run: RunMaterial) -> list[Panel]:
     if run.labels is None or run.base_classes is None:
         return []
     names = [str(name) for name in run.results["base"]["class_names"]]
-    classes = max(len(names), int(run.labels.max()) + 1, int(run.base_classes.max()) + 1)
+    chosen = [(label, row, run.classes_of(label, row["name"])) for label, row in _chosen(run)]
+    said = [run.labels, run.base_classes, *(found for _, _, found in chosen if found is not None)]
+    classes = max(len(names), *(int(one.max()) + 1 for one in said))
     names += [f"class {number}" for number in range(len(names), classes)]
     base = confusion_matrix(run.labels, run.base_classes, classes)
     made = [Panel(name="full precision", sheets=[*_matrix("full precision", names, base), _classes(names, base, base)])]
-    for experiment, row in _chosen(run):
-        predicted = run.classes_of(experiment, row["name"])
+    for experiment, row, predicted in chosen:
         if predicted is not None:
             made.append(_panel(run, f"{experiment}: {row['name']}", names, base, predicted))
     return made
@@ -57,7 +58,7 @@ def _panel(run: RunMaterial, name: str, names: Sequence[str], base: Matrix, pred
     assert labels is not None
     assert before is not None
     classes = len(names)
-    matrix = confusion_matrix(labels, np.minimum(predicted, classes - 1), classes)
+    matrix = confusion_matrix(labels, predicted, classes)
     pictures, note = flipped_pictures(run.images, labels, before, predicted, names)
     sheets = [*_matrix(name, names, matrix), *_difference(name, names, matrix - base), _classes(names, matrix, base)]
     return Panel(name=name, sheets=sheets, pictures=pictures, note=note)

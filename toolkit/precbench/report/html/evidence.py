@@ -15,16 +15,17 @@ _MOST_POINTS = 6000  # drawn; more block medians than that are thinned evenly
 
 def timing_section(run: RunMaterial) -> Section:
     """Return the section; empty where nothing was timed."""
-    record = run.timing
-    if record is None or run.results["timing"] is None:
-        return Section(anchor="timing", title="Timing evidence", paragraphs=[])
+    record, found = run.timing, run.results["timing"]
+    warnings = [] if found is None else [_warning(one) for one in found["warnings"]]
+    if record is None or found is None:
+        return Section(anchor="timing", title="Timing evidence", paragraphs=warnings)
     blocks = _blocks(run.folder / "timing.parquet")
     figures = [] if not blocks else [_in_order(blocks), *_by_process(blocks)]
     (measured,) = record["measurements"]
     return Section(
         anchor="timing",
         title="Timing evidence",
-        paragraphs=[*_how(record), *(_warning(one) for one in run.results["timing"]["warnings"])],
+        paragraphs=[*_how(record), *warnings],
         figures=figures,
         sheets=[_arms(measured)],
     )
@@ -50,11 +51,14 @@ def _blocks(path: Path) -> list[dict[str, Any]]:
     """Median per block and arm, in the order measured."""
     if not path.is_file():
         return []
-    from pyarrow import compute, parquet
+    from pyarrow import ArrowInvalid, compute, parquet
 
     columns = ["replicate", "process", "block", "arm", "use", "elapsed_ns"]
-    table = parquet.read_table(path, columns=columns)
-    timed = table.filter(compute.greater_equal(table["block"], 0)).to_pydict()
+    try:
+        table = parquet.read_table(path, columns=columns)
+    except (OSError, ArrowInvalid, KeyError):
+        return []
+    timed = table.filter(compute.equal(table["use"], "measured")).to_pydict()
     groups: dict[tuple[int, int, int, str], list[int]] = {}
     for replicate, process, block, arm, elapsed in zip(
         *(timed[name] for name in ("replicate", "process", "block", "arm", "elapsed_ns")), strict=True
@@ -75,7 +79,8 @@ def _in_order(blocks: list[dict[str, Any]]) -> Figure:
     shown = [row for row in blocks if row["arm"] in ("base", "control")]
     one = next((arm for arm in sorted(arms) if arm not in ("base", "control")), None)
     shown = sorted([*shown, *(row for row in blocks if row["arm"] == one)], key=lambda row: row["block"])
-    shown = shown[:: 1 + len(shown) // _MOST_POINTS]
+    every = 1 + len(shown) // _MOST_POINTS  # whole blocks are left out, so that each arm stays
+    shown = [row for row in shown if row["block"] % every == 0]
     return Figure(
         name="samples",
         title=f"Medians of blocks in the order measured: base, control{f' and {one}' if one else ''}",

@@ -14,6 +14,7 @@ from precbench.errors import PrecbenchError
 from precbench.graph import OnnxModel, load_model
 from precbench.study.journal import Journal, Stage, State
 from precbench.study.partial import results_so_far
+from precbench.study.run_folder import RESULTS
 from precbench.study.table import read_results
 
 Row = Mapping[str, Any]
@@ -40,12 +41,13 @@ class RunMaterial:
         """Of the study."""
         return str(self.results["study"]["name"])
 
+    def planned(self, targets: str) -> list[Row]:
+        """Return all rows of the first experiment of a kind, those that failed or are left among them."""
+        return next((one["rows"] for one in self.results["experiments"] if one["targets"] == targets), [])
+
     def experiment(self, targets: str) -> list[Row]:
         """Return the rows of the first experiment of a kind that are evaluated."""
-        for one in self.results["experiments"]:
-            if one["targets"] == targets:
-                return [row for row in one["rows"] if row["flips"] is not None]
-        return []
+        return [row for row in self.planned(targets) if row["flips"] is not None]
 
     @cached_property
     def base(self) -> OnnxModel | None:
@@ -59,9 +61,10 @@ class RunMaterial:
     def timing(self) -> Mapping[str, Any] | None:
         """The record of the timing."""
         try:
-            return dict(json.loads((self.folder / "timing.json").read_text(encoding="utf-8")))
+            record = json.loads((self.folder / "timing.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        return record if isinstance(record, dict) and len(record.get("measurements", ())) == 1 else None
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
@@ -109,10 +112,7 @@ def read_run(folder: Path, *, images: NDArray[np.uint8] | None = None) -> RunMat
         OutputError: it is no run folder.
         UsageError, DataError: nothing of it is evaluated yet, or it is damaged.
     """
-    try:
-        return RunMaterial(folder=folder, results=read_results(folder), is_finished=True, images=images)
-    except PrecbenchError as error:
-        found = results_so_far(folder)
-        if found is None:
-            raise error
+    found = None if (folder / RESULTS).exists() else results_so_far(folder)
+    if found is not None:
         return RunMaterial(folder=folder, results=found, is_finished=False, images=images)
+    return RunMaterial(folder=folder, results=read_results(folder), is_finished=True, images=images)

@@ -6,8 +6,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from precbench.errors import MissingDependencyError
 from precbench.files import check_output, write_atomically, write_text
+from precbench.report.html.installed import check_installed
 from precbench.report.html.view import Page
 
 _FORMATS = ("svg", "png")
@@ -27,11 +27,14 @@ def write_page(page: Page, path: Path, *, force: bool = False) -> Path:
 
 
 def page_html(page: Page) -> str:
-    """Return the page as HTML; every text in it is escaped."""
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise _missing() from error
+    """Return the page as HTML; every text in it is escaped.
+
+    Raises:
+        MissingDependencyError: a package of the extra `report` is not installed.
+    """
+    check_installed()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     loader = PackageLoader("precbench.report.html", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     from markupsafe import Markup
@@ -66,10 +69,9 @@ def write_plot(spec: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
         MissingDependencyError: a package of the extra `report` is not installed.
         OutputError: one cannot be written.
     """
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise _missing() from error
+    check_installed()
+    import vl_convert
+
     drawn = {**spec, "width": _WIDTH, "background": "white"}
     made = {"svg": vl_convert.vegalite_to_svg(drawn).encode(), "png": vl_convert.vegalite_to_png(drawn, scale=2)}
     for kind, data in made.items():
@@ -84,19 +86,11 @@ def _write_bytes(data: bytes, path: Path) -> None:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, which sets `vegaEmbed`."""
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise _missing() from error
+    import vl_convert
+
     bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     return bundle.replace("</script", "<\\/script")
 
 
 def _own(name: str) -> str:
     return resources.files("precbench.report.html").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _missing() -> MissingDependencyError:
-    return MissingDependencyError(
-        "a report needs Altair, vl-convert and Jinja2, which are not all installed", "pip install 'precbench[report]'"
-    )

@@ -59,8 +59,8 @@
   show();
 
   const draw = async (plot) => {
-    const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
     try {
+      const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
       await vegaEmbed(plot, spec, { renderer: "svg", actions: false, loader: { load: () => Promise.reject(new Error("nothing is loaded")) } });
       plot.dataset.drawn = "yes";
     } catch (error) {
