@@ -36,7 +36,7 @@ def run(
 
     from precbench.report.html.installed import check_installed
 
-    check_installed()
+    check_installed(extra="keras")
     from precbench.report.html.making import REPORT, report_of_run
     from precbench.report.html.writing import write_page
     from precbench.report.study_report import show_study

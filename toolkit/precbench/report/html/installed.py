@@ -7,8 +7,11 @@ from precbench.errors import MissingDependencyError
 _NEEDED = {"altair": "Altair", "jinja2": "Jinja2", "vl_convert": "vl-convert", "PIL": "Pillow"}
 
 
-def check_installed() -> None:
+def check_installed(*, extra: str = "report") -> None:
     """Refuse to begin a report that could not be ended.
+
+    Args:
+        extra: of precbench, that brings what is missing and all else that the command needs.
 
     Raises:
         MissingDependencyError: a package is not installed.
@@ -17,5 +20,5 @@ def check_installed() -> None:
     if missing:
         raise MissingDependencyError(
             f"a report needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
-            "pip install 'precbench[report]'",
+            f"pip install 'precbench[{extra}]'",
         )
