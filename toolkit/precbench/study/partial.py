@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from precbench.accuracy.noninferiority import smallest_margin_points
 from precbench.errors import PrecbenchError
 from precbench.graph import list_initializers, load_model
-from precbench.study.definition import Study, study_from_json
+from precbench.study.definition import study_from_json
 from precbench.study.experiments import points_of
-from precbench.study.journal import Journal, PointState
-from precbench.study.results import Row, base_json, rows_of
+from precbench.study.journal import Journal
+from precbench.study.results import accuracy_json, base_json, rows_by_experiment
 from precbench.study.run_folder import check_is_run_folder
+from precbench.study.table import SCHEMA_VERSION
 
 _NO_FILE = {"file": None, "file_bytes": None, "zstd_bytes": None}
 
@@ -37,42 +37,20 @@ def results_so_far(folder: Path) -> dict[str, Any] | None:
         initializers = list_initializers(load_model(folder / "base.onnx"))
     except PrecbenchError:
         return None
-    states: dict[str, dict[str, PointState]] = {}
-    for state in journal.points():
-        states.setdefault(state.experiment, {})[state.name] = state
-    experiments = []
-    for one in study.experiment:
-        points = [point for point in points_of(one, initializers) if point.name in states.get(one.name, {})]
-        rows = rows_of(
-            points,
-            states.get(one.name, {}),
-            journal.predictions,
-            base=base.classes,
-            labels=labels.classes,
-            accuracy=study.accuracy,
-        )
-        experiments.append(_experiment(study, one.name, one.targets, rows, len(labels.classes)))
+    planned = {(state.experiment, state.name) for state in journal.points()}
+    experiments = {
+        one.name: [point for point in points_of(one, initializers) if (one.name, point.name) in planned]
+        for one in study.experiment
+    }
+    rows = rows_by_experiment(experiments, journal, base=base.classes, labels=labels.classes, accuracy=study.accuracy)
     names = [str(name) for name in labels.facts.get("class_names", [])]
     return {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
         "study": journal.study(),
         "base": {**base_json(base.classes, labels.classes, names), **_NO_FILE},
-        "margin_points": study.accuracy.margin_points,
-        "level": study.accuracy.level,
-        "smallest_margin_points": smallest_margin_points(len(labels.classes), level=study.accuracy.level),
-        "experiments": experiments,
+        **accuracy_json(study, rows, len(labels.classes), lambda row: {**row.to_json(), "file": None, "timing": None}),
         "winners": {},
         "control": None,
         "timing": None,
         "zstd_level": None,
-    }
-
-
-def _experiment(study: Study, name: str, targets: str, rows: list[Row], images: int) -> dict[str, Any]:
-    level = 1 - (1 - study.accuracy.level) / max(1, len(rows))
-    return {
-        "name": name,
-        "targets": targets,
-        "smallest_margin_points": smallest_margin_points(images, level=level),
-        "rows": [{**row.to_json(), "file": None, "timing": None} for row in rows],
     }

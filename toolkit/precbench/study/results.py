@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.accuracy import Accuracy, Flips, accuracy_of, confusion_matrix, flips
-from precbench.accuracy.noninferiority import Decision, decide
-from precbench.study.definition import AccuracySection
+from precbench.accuracy.noninferiority import Decision, decide, smallest_margin_points
+from precbench.study.definition import AccuracySection, Study
 from precbench.study.experiments import Point
-from precbench.study.journal import PointState, Predictions, State
+from precbench.study.journal import Journal, PointState, Predictions, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,62 @@ def rows_of(
         )
         for point in points
     ]
+
+
+def rows_by_experiment(
+    experiments: Mapping[str, Sequence[Point]],
+    journal: Journal,
+    *,
+    base: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    accuracy: AccuracySection,
+) -> dict[str, list[Row]]:
+    """Pair the points of every experiment with full precision; see `rows_of`.
+
+    Args:
+        experiments: name to its points, all of them planned in the journal.
+        journal: of the run.
+        base: int64 [images], classes that full precision predicts.
+        labels: int64 [images], the true ones.
+        accuracy: the margin and the level.
+    """
+    states: dict[str, dict[str, PointState]] = {}
+    for state in journal.points():
+        states.setdefault(state.experiment, {})[state.name] = state
+    return {
+        name: rows_of(points, states.get(name, {}), journal.predictions, base=base, labels=labels, accuracy=accuracy)
+        for name, points in experiments.items()
+    }
+
+
+def accuracy_json(
+    study: Study, rows: Mapping[str, Sequence[Row]], images: int, row_json: Callable[[Row], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the margin, what so many images can show of it, and every experiment with its rows.
+
+    Args:
+        study: whose experiments these are.
+        rows: of each experiment, by its name.
+        images: that were evaluated.
+        row_json: a row's plain values.
+    """
+    level = study.accuracy.level
+    return {
+        "margin_points": study.accuracy.margin_points,
+        "level": level,
+        "smallest_margin_points": smallest_margin_points(images, level=level),
+        "experiments": [
+            {
+                "name": one.name,
+                "targets": one.targets,
+                "smallest_margin_points": smallest_margin_points(
+                    images, level=1 - (1 - level) / max(1, len(rows[one.name]))
+                ),
+                "rows": [row_json(row) for row in rows[one.name]],
+            }
+            for one in study.experiment
+        ],
+    }
 
 
 def winner(rows: Sequence[Row], elements: Mapping[str, int]) -> Row | None:

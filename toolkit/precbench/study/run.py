@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import precbench
 from precbench.accuracy import check_classes
-from precbench.accuracy.noninferiority import smallest_margin_points
 from precbench.bench.benchmark import benchmark
 from precbench.bench.inputs import BatchInputs
 from precbench.bench.options import TimingOptions
@@ -35,10 +34,10 @@ from precbench.runtime.providers import check_listed
 from precbench.study.compression import ZSTD_LEVEL, compressed_bytes
 from precbench.study.definition import Study
 from precbench.study.experiments import Point, points_of
-from precbench.study.journal import PointState, Stage, State
+from precbench.study.journal import Stage, State
 from precbench.study.material import TRAINING_STATE, Material, Places
 from precbench.study.points import BASE, EvaluationSet, evaluate_points, labels_key, point_key
-from precbench.study.results import Row, base_json, rows_of, winner
+from precbench.study.results import Row, accuracy_json, base_json, rows_by_experiment, winner
 from precbench.study.rounding import RoundedFile, round_onnx
 from precbench.study.run_folder import RESULTS, RunFolder
 
@@ -297,22 +296,15 @@ class Run:
 
     def _rows(self, experiments: Mapping[str, Sequence[Point]], test: EvaluationSet) -> dict[str, list[Row]]:
         journal = self.folder.journal
-        states: dict[str, dict[str, PointState]] = {}
-        for state in journal.points():
-            states.setdefault(state.experiment, {})[state.name] = state
         base = journal.predictions(point_key(test, BASE))
         assert base is not None
-        rows = {}
-        for name, points in experiments.items():
-            rows[name] = rows_of(
-                points,
-                states[name],
-                journal.predictions,
-                base=base.classes,
-                labels=check_classes(test.labels),
-                accuracy=self.study.accuracy,
-            )
-        return rows
+        return rows_by_experiment(
+            experiments,
+            journal,
+            base=base.classes,
+            labels=check_classes(test.labels),
+            accuracy=self.study.accuracy,
+        )
 
     def _files(
         self, model: OnnxModel, rows: Mapping[str, Sequence[Row]], winners: Mapping[str, Row | None]
@@ -416,20 +408,7 @@ class Run:
             "schema_version": SCHEMA_VERSION,
             "study": self.study.to_json(),
             "base": {**base_json(predicted.classes, test.labels, test.class_names), **about[""]},
-            "margin_points": self.study.accuracy.margin_points,
-            "level": self.study.accuracy.level,
-            "smallest_margin_points": smallest_margin_points(len(test.labels), level=self.study.accuracy.level),
-            "experiments": [
-                {
-                    "name": one.name,
-                    "targets": one.targets,
-                    "smallest_margin_points": smallest_margin_points(
-                        len(test.labels), level=1 - (1 - self.study.accuracy.level) / max(1, len(rows[one.name]))
-                    ),
-                    "rows": [row_json(row) for row in rows[one.name]],
-                }
-                for one in self.study.experiment
-            ],
+            **accuracy_json(self.study, rows, len(test.labels), row_json),
             "winners": {name: None if row is None else row.point.name for name, row in winners.items()},
             "control": None if timing is None else timing["control"],
             "timing": None
