@@ -11,17 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from precbench.api import (
-        Study,
-        benchmark,
-        compare,
-        deploy_model,
-        load_study,
-        round_model,
-        run_study,
-        verify,
-        write_report,
-    )
+    from precbench.api import benchmark, compare, deploy_model, round_model, run_study, verify, write_report
+    from precbench.study.definition import Study, load_study
 
 __version__ = "0.1.0"
 

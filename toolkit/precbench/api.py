@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from precbench.study.evaluation import Evaluation
     from precbench.study.rounding import RoundedFile
 
-__all__ = [
-    "Study",
-    "benchmark",
-    "compare",
-    "deploy_model",
-    "load_study",
-    "round_model",
-    "run_study",
-    "verify",
-    "write_report",
-]
-
 _File = str | PathLike[str]
 
 

@@ -22,8 +22,7 @@ def decimals_figures(run: RunMaterial) -> list[Figure]:
 
 def _accuracy(run: RunMaterial, rows: Sequence[Row]) -> Figure:
     full = 100 * run.results["base"]["accuracy"]["fraction"]
-    keys = {"point": "difference_points", "low": "low_points", "high": "high_points"}
-    points = [{"decimals": row["decimals"], **{to: row["flips"][key] for to, key in keys.items()}} for row in rows]
+    points = [difference_of(row) for row in rows]
     published = run.results["study"]["published"]
     before, rounded = published["full"], published["rounded"] if published["full"] else []
     theirs = [{"decimals": p["decimals"], "point": 100 * (p["accuracy"] - before["accuracy"])} for p in rounded]
@@ -36,6 +35,18 @@ def _accuracy(run: RunMaterial, rows: Sequence[Row]) -> Figure:
     )
 
 
+def difference_of(row: Row) -> dict[str, Any]:
+    """Return decimals, and the difference from full precision with its interval, in percentage points."""
+    keys = {"point": "difference_points", "low": "low_points", "high": "high_points"}
+    return {"decimals": row["decimals"], **{to: row["flips"][key] for to, key in keys.items()}}
+
+
+def ratio_of(row: Row) -> dict[str, Any] | None:
+    """Return decimals, and the time ratio with its interval; None where there is no interval."""
+    ratio = _ratio(row)
+    return None if ratio is None else {"decimals": row["decimals"], **{k: ratio[k] for k in ("point", "low", "high")}}
+
+
 def _level(run: RunMaterial) -> str:
     return f"{100 * run.results['level']:g} % intervals"
 
@@ -43,10 +54,7 @@ def _level(run: RunMaterial) -> str:
 def _time(run: RunMaterial, rows: Sequence[Row]) -> list[Figure]:
     if not rows:
         return []
-    ratios = [
-        {"decimals": row["decimals"], **{k: row["timing"]["ratio"][k] for k in ("point", "low", "high")}}
-        for row in rows
-    ]
+    ratios = [ratio for row in rows if (ratio := ratio_of(row)) is not None]
     published, control = run.results["study"]["published"], run.results["control"]
     full = published["full"]
     theirs = [
@@ -133,26 +141,25 @@ def tradeoff_figures(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = (
             if point is not None:
                 timed[name] = (point, percent)
     return [
-        *_tradeoff("bytes", "Accuracy against bytes", "file after zstd, MB", sized),
-        *_tradeoff("time-accuracy", "Accuracy against time", "time over full precision's", timed),
+        *_tradeoff("bytes", "Accuracy against bytes", "file after zstd, MB", sized, full),
+        *_tradeoff("time-accuracy", "Accuracy against time", "time over full precision's", timed, full),
     ]
 
 
-def _tradeoff(name: str, title: str, x: str, found: Mapping[str, tuple[float, float]]) -> list[Figure]:
+def _tradeoff(name: str, title: str, x: str, found: Mapping[str, tuple[float, float]], full: float) -> list[Figure]:
     if len(found) < 2:
         return []
     front = pareto_front(found)
-    full = found["full precision"][1] if "full precision" in found else max(right for _, right in found.values())
     rows = [
         {
-            "name": name,
-            "label": name if len(name) <= _LONGEST_LABEL else "",
+            "name": model,
+            "label": model if len(model) <= _LONGEST_LABEL else "",
             "cost": cost,
             "accuracy": right,
             "points": right - full,
-            "front": name in front,
+            "front": model in front,
         }
-        for name, (cost, right) in found.items()
+        for model, (cost, right) in found.items()
     ]
     return [
         Figure(

@@ -4,27 +4,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from precbench.report.html import charts
+from precbench.report.html.accuracy import difference_of, ratio_of
 from precbench.report.html.answer import answer
 from precbench.report.html.made import made_by
 from precbench.report.html.material import RunMaterial
-from precbench.report.html.view import Figure, Page, Section, Sheet, amount, plain
-
-_KEYS = {"point": "difference_points", "low": "low_points", "high": "high_points"}
+from precbench.report.html.view import Cell, Figure, Page, Section, Sheet, amount, plain
 
 
 def comparing_page(runs: Sequence[RunMaterial]) -> Page:
     """Return the page of at least two runs."""
     names = _names(runs)
     accuracy = [
-        {"run": name, "decimals": row["decimals"], **{to: row["flips"][key] for to, key in _KEYS.items()}}
+        {"run": name, **difference_of(row)}
         for name, run in zip(names, runs, strict=True)
         for row in run.experiment("all")
     ]
     time = [
-        {"run": name, "decimals": row["decimals"], **{key: row["timing"]["ratio"][key] for key in _KEYS}}
+        {"run": name, **ratio}
         for name, run in zip(names, runs, strict=True)
         for row in run.experiment("all")
-        if row["timing"] is not None and row["timing"]["ratio"]["low"] is not None
+        if (ratio := ratio_of(row)) is not None
     ]
     figures = [
         *_figure("accuracy", "Accuracy less full precision's, against decimals", "points", accuracy, points=True),
@@ -51,11 +50,16 @@ def _figure(name: str, title: str, y: str, rows: list[dict[str, Any]], *, points
         name=name,
         title=title,
         columns=["run", "decimals", y, "low", "high"],
-        rows=[[plain(r["run"]), amount(r["decimals"]), *(amount(r[key], "{:.4g}") for key in _KEYS)] for r in rows],
+        rows=[_point(row) for row in rows],
         numbers=4,
     )
     alt = f"{len(rows)} points of {len({row['run'] for row in rows})} runs, with intervals."
     return [Figure(name=name, title=title, alt=alt, spec=charts.several_runs(rows, y=y, points=points), sheet=sheet)]
+
+
+def _point(row: dict[str, Any]) -> list[Cell]:
+    figures = (amount(row[key], "{:.4g}") for key in ("point", "low", "high"))
+    return [plain(row["run"]), amount(row["decimals"]), *figures]
 
 
 def _overview(names: Sequence[str], runs: Sequence[RunMaterial]) -> Sheet:

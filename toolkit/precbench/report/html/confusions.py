@@ -1,6 +1,6 @@
 """Panels of a variant: its confusions beside full precision's, its classes, the images that flipped."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,22 +67,28 @@ def _panel(run: RunMaterial, name: str, names: Sequence[str], base: Matrix, pred
 def _matrix(title: str, names: Sequence[str], matrix: Matrix) -> list[Sheet]:
     if len(names) > MOST_CLASSES:
         return [_largest(f"{title}: the most frequent confusions", names, matrix)]
+    whole = f"{title}: confusion matrix, rows the true classes, columns the predicted ones"
+    return [_grid("confusion", whole, names, matrix, _counted)]
+
+
+def _difference(title: str, names: Sequence[str], change: Matrix) -> list[Sheet]:
+    if not change.any():
+        return []
+    if len(names) > MOST_CLASSES:
+        return [_largest(f"{title} less full precision: the largest changes", names, change)]
+    return [_grid("confusion-difference", f"{title} less full precision, images", names, change, _changed)]
+
+
+def _grid(name: str, title: str, names: Sequence[str], matrix: Matrix, cell: Callable[[int, bool], Cell]) -> Sheet:
+    """A row per true class, a column per predicted one; `cell` is told the number, and whether they are the same."""
     rows = [
-        [plain(name), *(_counted(int(n), right=(i == j)) for j, n in enumerate(row))]
-        for i, (name, row) in enumerate(zip(names, matrix, strict=True))
+        [plain(true), *(cell(int(n), i == j) for j, n in enumerate(row))]
+        for i, (true, row) in enumerate(zip(names, matrix, strict=True))
     ]
-    return [
-        Sheet(
-            name="confusion",
-            title=f"{title}: confusion matrix, rows the true classes, columns the predicted ones",
-            columns=["true \\ predicted", *names],
-            rows=rows,
-            numbers=len(names),
-        )
-    ]
+    return Sheet(name=name, title=title, columns=["true \\ predicted", *names], rows=rows, numbers=len(names))
 
 
-def _counted(n: int, *, right: bool) -> Cell:
+def _counted(n: int, right: bool) -> Cell:
     return Cell(text=f"{n:,}" if n else "·", value=n, tone="good" if right and n else "")
 
 
@@ -101,27 +107,7 @@ def _largest(title: str, names: Sequence[str], matrix: Matrix) -> Sheet:
     )
 
 
-def _difference(title: str, names: Sequence[str], change: Matrix) -> list[Sheet]:
-    if not change.any():
-        return []
-    if len(names) > MOST_CLASSES:
-        return [_largest(f"{title} less full precision: the largest changes", names, change)]
-    rows = [
-        [plain(name), *(_changed(int(n), good=(i == j)) for j, n in enumerate(row))]
-        for i, (name, row) in enumerate(zip(names, change, strict=True))
-    ]
-    return [
-        Sheet(
-            name="confusion-difference",
-            title=f"{title} less full precision, images",
-            columns=["true \\ predicted", *names],
-            rows=rows,
-            numbers=len(names),
-        )
-    ]
-
-
-def _changed(n: int, *, good: bool) -> Cell:
+def _changed(n: int, good: bool) -> Cell:
     if not n:
         return Cell(text="·", value=0)
     return Cell(text=f"{n:+d}", value=n, tone="good" if (n > 0) == good else "bad")
