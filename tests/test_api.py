@@ -63,10 +63,10 @@ def test_no_name_is_that_of_a_folder_of_the_package() -> None:
     assert not folders & set(pb.__all__)
 
 
-def test_round_then_compare(model: Path, data: str) -> None:
+def test_round_then_evaluate(model: Path, data: str) -> None:
     rounded = pb.round_model(model, decimals=4)
     assert rounded.output == model.with_name("m.dp4.onnx")
-    found = pb.compare(rounded.output, model, data=data)
+    found = pb.evaluate(rounded.output, model, data=data)
     assert found.flips is not None
     assert found.flips.total == 300
     assert found.flips.lost <= 2

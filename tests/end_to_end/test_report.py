@@ -78,6 +78,17 @@ def test_all_is_drawn_and_nothing_is_fetched_or_logged(page: Any, report_file: P
         page.screenshot(path=f"{kept}/{request.node.callspec.id}.png", full_page=True)
 
 
+def test_a_script_that_is_not_the_page_s_own_does_not_run(browser: Any, report_file: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.html"
+    text = report_file.read_text(encoding="utf-8")
+    foreign.write_text(text.replace("</main>", "<script>window.foreign = 1</script></main>"), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(foreign.as_uri())
+    page.wait_for_selector("html[data-ready=yes]", timeout=30_000, state="attached")
+    assert page.evaluate("window.foreign") is None
+    page.close()
+
+
 def test_the_page_is_no_wider_than_the_screen(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 

@@ -3,7 +3,7 @@
 import precbench as pb
 
 pb.round_model("model.onnx", decimals=4, output="model.dp4.onnx")
-pb.compare("model.dp4.onnx", "model.onnx", data="photos.npz")
+pb.evaluate("model.dp4.onnx", "model.onnx", data="photos.npz")
 pb.run_study("mobilenetv2-digits")
 """
 
@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from precbench.api import benchmark, compare, deploy_model, round_model, run_study, verify, write_report
+    from precbench.api import benchmark, compare, deploy_model, evaluate, round_model, run_study, verify, write_report
     from precbench.study.definition import Study, load_study
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ __all__ = [
     "benchmark",
     "compare",
     "deploy_model",
+    "evaluate",
     "load_study",
     "round_model",
     "run_study",

@@ -13,6 +13,7 @@ from precbench.study.definition import Study, load_study
 
 if TYPE_CHECKING:
     from precbench.bench.benchmark import Benchmark
+    from precbench.bench.comparison import RunComparison
     from precbench.deploy.deploying import Deployed
     from precbench.deploy.verifying import Verification
     from precbench.study.evaluation import Evaluation
@@ -48,7 +49,7 @@ def round_model(
     return round_file(Path(model), _path(output), selectors, decimals=decimals, force=force)
 
 
-def compare(
+def evaluate(
     model: _File, reference: _File | None = None, *, data: str, directory: _File | None = None,
     preprocess: str | None = None, provider: str = "cpu",
 ) -> "Evaluation":  # fmt: skip
@@ -70,12 +71,13 @@ def compare(
     """
     from precbench.bench.sessions import open_model
     from precbench.runtime import SessionSettings
-    from precbench.study.evaluation import evaluate, load_data, preprocessing_for
+    from precbench.study.evaluation import evaluate as evaluate_model
+    from precbench.study.evaluation import load_data, preprocessing_for
 
     settings = SessionSettings(provider=provider)
     session = open_model(Path(model), settings)
     loaded = load_data(data, session, split="test", seed=0, directory=_path(directory))
-    return evaluate(
+    return evaluate_model(
         session,
         loaded,
         reference=None if reference is None else open_model(Path(reference), settings),
@@ -122,6 +124,25 @@ def benchmark(
     return record
 
 
+def compare(first: _File, second: _File) -> "RunComparison":
+    """Set two records of `precbench bench`, or of `benchmark`, side by side, and say what differs between them.
+
+    Args:
+        first: JSON, with its samples beside it.
+        second: another one.
+
+    Returns:
+        Each variant's ratio and verdict in both, and every difference in settings, session, inputs and environment.
+
+    Raises:
+        PrecbenchError: one is no record, or is damaged.
+    """
+    from precbench.bench.comparison import compare_records
+    from precbench.bench.records import read_record
+
+    return compare_records(read_record(Path(first)), read_record(Path(second)))
+
+
 def deploy_model(
     model: _File, output: _File, *, form: str = "auto", data: str | None = None, directory: _File | None = None,
     max_drop_points: float | None = None, budget_s: float = 20.0, provider: str = "cpu", force: bool = False,
@@ -132,7 +153,7 @@ def deploy_model(
         model: ONNX, float32; for "packed" a rounded one.
         output: the folder to write.
         form: "packed", "int8", "fp16" or "auto".
-        data: to calibrate, choose and report with; see `compare`.
+        data: to calibrate, choose and report with; see `evaluate`.
         directory: where cifar10 lies.
         max_drop_points: accuracy that may be lost, by the end of the paired 95 % interval; with "auto" 0.5 where None.
         budget_s: how long to time; 0 leaves time unmeasured.
@@ -185,7 +206,9 @@ def run_study(
     study: str | Study, folder: _File | None = None, *, data: _File | None = None, weights: _File | None = None,
     checkpoint: _File | None = None, fresh: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Do a whole study, or what is missing of it, and return the results, which are also in `results.json`.
+    """Do a whole study, or what is missing of it, and return the results.
+
+    They are also in the run folder: `results.json`, and `report.html` to look at.
 
     Args:
         study: a study, its file, or the name of one that comes with precbench.
@@ -198,6 +221,10 @@ def run_study(
     Raises:
         PrecbenchError: a step cannot be done; what was finished before it stays.
     """
+    from precbench.report.html.installed import check_installed
+
+    check_installed(extra="keras")
+    from precbench.report.html.making import write_report_of_run
     from precbench.study.material import Places
     from precbench.study.run import Run
 
@@ -205,7 +232,9 @@ def run_study(
     places = Places(data=_path(data), weights=_path(weights), checkpoint=_path(checkpoint))
     where = _path(folder) or Path("runs") / definition.name
     with Run(definition, where, places=places, fresh=fresh) as run:
-        return run.run()
+        results = run.run()
+        write_report_of_run(where, run.material.splits.test.images)
+    return results
 
 
 def write_report(*folders: _File, output: _File | None = None, data: _File | None = None, force: bool = False) -> Path:

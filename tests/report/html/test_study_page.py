@@ -18,9 +18,12 @@ from precbench.report.html.accuracy import pareto_front
 from precbench.report.html.answer import answer
 from precbench.report.html.comparing_page import comparing_page
 from precbench.report.html.making import make_page, write_report
+from precbench.report.html.material import read_run
 from precbench.report.html.study_page import study_page
 from precbench.report.html.view import Page
 from precbench.report.html.writing import page_html, write_figures, write_page
+from precbench.study.definition import load_study
+from precbench.study.journal import Stage
 
 from .conftest import MakeRun
 
@@ -28,7 +31,11 @@ MANIFEST: dict[str, Any] = {
     "form": "int8",
     "bytes": {"model": 2_480_000, "reference": 9_170_000, "zstd_model": 2_060_000, "zstd_reference": 8_450_000},
     "accuracy": {"flips": {"difference_points": -0.02, "low_points": -0.19, "high_points": 0.15}},
-    "time": {"ratios": [{"batch": 32, "verdict": "faster", "ratio": {"point": 0.4, "low": 0.39, "high": 0.41}}]},
+    "time": {
+        "ratios": [{"batch": 32, "verdict": "faster", "ratio": {"point": 0.4, "low": 0.39, "high": 0.41}}],
+        "provider": "cpu",
+        "intra_op_threads": 1,
+    },
 }
 
 
@@ -92,6 +99,59 @@ def test_three_hundred_variants_fit(make_run: MakeRun) -> None:
     assert len(page_html(page)) < 6_000_000
 
 
+def test_of_more_layers_than_a_picture_holds_the_title_says_which_are_drawn(make_run: MakeRun) -> None:
+    figure = section(study_page(make_run(layers=150)), "layers").figures[0]
+    assert "of the 120 that lose most of 150" in figure.title
+    (rows,) = figure.spec["datasets"].values()
+    drawn = {row["part"] for row in rows}
+    assert len(drawn) == 120
+    assert "that lose most" not in section(study_page(make_run(layers=4)), "layers").figures[0].title
+
+
+def test_of_more_variants_than_the_chooser_holds_it_says_how_many_are_left_out(make_run: MakeRun) -> None:
+    few, many = make_run(), make_run(decimals=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0))
+    extra = many.results["experiments"]
+    extra += [{**extra[1], "name": f"layers{n}"} for n in range(5)]
+    assert "left out" not in section(study_page(few), "confusions").paragraphs[0]
+    found = section(study_page(many), "confusions")
+    left = 13 + 6 - 16
+    assert f"The last {left} of these are left out." in found.paragraphs[0]
+
+
+def test_two_experiments_of_a_kind_are_both_shown_under_their_names(make_run: MakeRun) -> None:
+    run = make_run()
+    first, layers = run.results["experiments"]
+    run.results["experiments"].append({**first, "name": "again", "rows": first["rows"][:1]})
+    run.results["experiments"].append({**layers, "name": "few", "rows": layers["rows"][:2]})
+    page = study_page(run)
+    assert names(page) == ["accuracy", "time", "accuracy-again", "time-again", "bytes", "time-accuracy", "layers",
+                           "layers-few"]  # fmt: skip
+    assert any(text.startswith("again: ") for text in page.answer)
+    assert "Layers, one at a time (few)" in section(page, "layers").figures[1].title
+    places = {cells[0].text for cells in comparing_page([run, make_run()]).sections[0].figures[0].sheet.rows}
+    assert {f"{run.folder}, all", f"{run.folder}, again"} <= places
+
+
+def test_the_tables_of_each_variant_are_saved_under_its_name(make_run: MakeRun) -> None:
+    sheets = [sheet.name for panel in section(study_page(make_run()), "confusions").panels for sheet in panel.sheets]
+    assert len(sheets) == len(set(sheets))
+    assert "confusion-all-all.dp1" in sheets
+
+
+def test_a_form_that_was_timed_otherwise_is_not_in_the_plot_against_time(make_run: MakeRun) -> None:
+    def costs(manifest: Any) -> list[str]:
+        figure = next(
+            f for f in section(study_page(make_run(), [manifest]), "decimals").figures if f.name == "time-accuracy"
+        )
+        return [cells[0].text for cells in figure.sheet.rows]
+
+    otherwise = {**MANIFEST, "time": {**MANIFEST["time"], "provider": "cuda"}}
+    assert "int8 (deployed)" in costs(MANIFEST)
+    assert "int8 (deployed)" not in costs(otherwise)
+    said = section(study_page(make_run(), [otherwise]), "deployed").paragraphs
+    assert said[0].startswith("int8 was timed on cuda, 1 thread(s), batch 32")
+
+
 def test_one_variant_is_enough(make_run: MakeRun) -> None:
     page = study_page(make_run(decimals=(4,), layers=0))
     assert "accuracy" in names(page)
@@ -120,7 +180,7 @@ def test_a_finished_run_that_is_damaged_does_not_pass_for_unfinished(make_run: M
 
 def test_points_that_are_missing_are_not_passed_over(make_run: MakeRun) -> None:
     run = make_run(images=4000, level_of_noise=0.2, decimals=(1, 2, 3, 4, 5))
-    rows = run.planned("all")
+    rows = run.experiments("all")[0].planned
     rows[3] |= {"flips": None, "decision": None, "state": "failed", "timing": None, "file": None}  # type: ignore[operator]
     text = "\n".join(answer(run))
     assert "From 5 decimals on a loss of 0.5 points is excluded" in text
@@ -134,7 +194,7 @@ def test_a_loss_that_is_shown_everywhere_is_no_inconclusive_result(make_run: Mak
 
 def test_variants_without_an_interval_are_inconclusive_and_not_unmeasured(make_run: MakeRun) -> None:
     run = make_run()
-    for row in run.planned("all")[:2]:
+    for row in run.experiments("all")[0].planned[:2]:
         row["timing"] |= {"verdict": "inconclusive", "ratio": {"point": 1.01, "low": None, "high": None}}
     assert "inconclusive: 1, 2 decimals; equivalent: 3 decimals" in "\n".join(answer(run))
 
@@ -191,12 +251,14 @@ def test_nothing_in_the_page_is_fetched(make_run: MakeRun) -> None:
     own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
     assert not re.search(r'(?:src|href)="(?!data:|#)', own)
     assert "default-src 'none'" in own
+    assert "unsafe-inline" not in re.search(r"script-src ([^;]*);", own)[1]  # type: ignore[index]
 
 
 def test_runs_are_set_side_by_side(make_run: MakeRun) -> None:
     runs = [make_run(), make_run(images=200)]
     page = comparing_page(runs)
     assert len(page.answer) == 2
+    assert "made up" in [cell.text for cell in page.sections[0].sheets[0].rows[0]]
     assert names(page) == ["accuracy", "time"]
     assert (
         len({row[0].text for row in section(page, "runs").sheets[0].rows}) == 2
@@ -264,3 +326,61 @@ def test_the_front_holds_exactly_what_no_other_beats(found: dict[str, tuple[floa
     for name, (cost, right) in found.items():
         better = [n for n, (c, r) in found.items() if c <= cost and r >= right and (c, r) != (cost, right)]
         assert (name in front) == (not better)
+
+
+def test_runs_that_were_not_measured_alike_are_said_to_be(make_run: MakeRun) -> None:
+    first, second = make_run(), make_run()
+    second.results["timing"]["session"]["provider"] = "cuda"
+    said = comparing_page([first, second]).answer[-1]
+    assert said == f"These runs were not measured alike. provider: {first.folder} cpu; {second.folder} cuda."
+
+
+def test_to_repeat_it_says_what_has_to_be_given_again(make_run: MakeRun) -> None:
+    run = make_run()
+    run.results["study"]["data"]["source"] = "cifar10"
+    run._journal.record_stage("checkpoint", Stage(key="c", files={}, facts={"given": {"weights.h5": "sha256:12"}}))
+    commands = section(study_page(run), "repeat").commands
+    folder = f"runs/{run.folder.name}"
+    assert commands == [
+        f"precbench run made-up.toml --data-dir FOLDER --checkpoint CHECKPOINT -o {folder}",
+        f"precbench results {folder} -o results.csv",
+        "# weights.h5: sha256:12",
+    ]
+
+
+def test_to_repeat_a_study_that_comes_with_precbench_its_name_is_enough(make_run: MakeRun) -> None:
+    run = make_run()
+    run.results["study"].update(json.loads(json.dumps(load_study("mobilenetv2-digits").to_json())))
+    assert section(study_page(run), "repeat").commands[0].startswith("precbench run mobilenetv2-digits -o ")
+    run.results["study"]["accuracy"]["margin_points"] = 3.0
+    assert section(study_page(run), "repeat").commands[0].startswith("precbench run mobilenetv2-digits.toml -o ")
+
+
+def test_files_of_a_base_model_that_was_replaced_are_not_listed(make_run: MakeRun) -> None:
+    run = make_run()
+    for name, digest in (("base", "b"), ("variant:old", "o"), ("variant:new", "n")):
+        facts = {"base": {"variant:old": "another", "variant:new": "b"}.get(name, "")}
+        files = {"base.onnx" if name == "base" else f"variants/{name[8:]}.onnx": digest}
+        run._journal.record_stage(name, Stage(key=name, files=files, facts=facts))
+    listed = [cells[0].text for cells in section(study_page(run), "repeat").sheets[-1].rows]
+    assert "variants/new.onnx" in listed
+    assert "variants/old.onnx" not in listed
+
+
+def test_figures_are_drawn_before_the_first_is_written(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = study_page(make_run())
+    monkeypatch.setattr("vl_convert.vegalite_to_png", lambda *_args, **_named: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_figures(page, tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_results_of_what_was_replaced_do_not_pass_for_finished(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    run._journal.forget_stages(["results"])
+    monkeypatch.setattr("precbench.report.html.material.results_so_far", lambda _folder: run.results)
+    assert not read_run(run.folder).is_finished

@@ -37,8 +37,7 @@ def run(
     from precbench.report.html.installed import check_installed
 
     check_installed(extra="keras")
-    from precbench.report.html.making import REPORT, report_of_run
-    from precbench.report.html.writing import write_page
+    from precbench.report.html.making import REPORT, write_report_of_run
     from precbench.report.study_report import show_study
     from precbench.report.terminal import say
     from precbench.study.definition import load_study
@@ -59,4 +58,4 @@ def run(
         say(console, f"\nTo look at: {folder / REPORT}. Everything is in {folder}/")
 
     emit("run", results, as_json=as_json, show=show)
-    write_page(report_of_run(folder, images), folder / REPORT, force=True)
+    write_report_of_run(folder, images)

@@ -9,10 +9,21 @@ from precbench.study.definition import study_from_json
 from precbench.study.experiments import points_of
 from precbench.study.journal import Journal
 from precbench.study.results import accuracy_json, base_json, rows_by_experiment
-from precbench.study.run_folder import check_is_run_folder
+from precbench.study.run_folder import BASE_MODEL, RESULTS, check_is_run_folder
 from precbench.study.table import SCHEMA_VERSION
 
 _NO_FILE = {"file": None, "file_bytes": None, "zstd_bytes": None}
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run folder's results are those of what lies in it.
+
+    Raises:
+        OutputError: it is no run folder.
+        UsageError: its journal is damaged, or of another version.
+    """
+    check_is_run_folder(folder, exists=True)
+    return (folder / RESULTS).exists() and "results" in Journal(folder).stages()
 
 
 def results_so_far(folder: Path) -> dict[str, Any] | None:
@@ -34,7 +45,7 @@ def results_so_far(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         study = study_from_json(journal.study())
-        initializers = list_initializers(load_model(folder / "base.onnx"))
+        initializers = list_initializers(load_model(folder / BASE_MODEL))
     except PrecbenchError:
         return None
     planned = {(state.experiment, state.name) for state in journal.points()}
@@ -52,5 +63,6 @@ def results_so_far(folder: Path) -> dict[str, Any] | None:
         "winners": {},
         "control": None,
         "timing": None,
+        "environment": None,
         "zstd_level": None,
     }

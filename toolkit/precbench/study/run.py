@@ -39,11 +39,9 @@ from precbench.study.material import TRAINING_STATE, Material, Places
 from precbench.study.points import BASE, EvaluationSet, evaluate_points, labels_key, point_key
 from precbench.study.results import Row, accuracy_json, base_json, rows_by_experiment, winner
 from precbench.study.rounding import RoundedFile, round_onnx
-from precbench.study.run_folder import RESULTS, RunFolder
+from precbench.study.run_folder import BASE_MODEL, RESULTS, VARIANT_STAGE, RunFolder
 
 SCHEMA_VERSION = 2
-BASE_MODEL = "base.onnx"
-_VARIANT_STAGE = "variant:"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,-]{0,99}")
 
 
@@ -136,15 +134,15 @@ class Run:
     def variants(self) -> dict[str, Stage]:
         """Return the variants of the present base model that are done, by name."""
         stages = {
-            name.removeprefix(_VARIANT_STAGE): stage
+            name.removeprefix(VARIANT_STAGE): stage
             for name, stage in self.folder.stages().items()
-            if name.startswith(_VARIANT_STAGE)
+            if name.startswith(VARIANT_STAGE)
         }
         base = file_digest(self.folder / BASE_MODEL)
         return {
             name: stage
             for name, stage in stages.items()
-            if stage.facts["base"] == base and self.folder.find(_VARIANT_STAGE + name, stage.key)
+            if stage.facts["base"] == base and self.folder.find(VARIANT_STAGE + name, stage.key)
         }
 
     def variant_path(self, name: str) -> Path:
@@ -214,7 +212,7 @@ class Run:
     def _find(self, stage: str, key: str) -> Stage | None:
         found = self.folder.find(stage, key)
         if found is not None and stage not in self._made:
-            self._found[stage.removeprefix(_VARIANT_STAGE)] = None
+            self._found[stage.removeprefix(VARIANT_STAGE)] = None
         return found
 
     def _train(self, key: str, begun: Mapping[str, Any]) -> Stage:
@@ -264,7 +262,7 @@ class Run:
 
     def _ensure_file(self, name: str, model: OnnxModel, plan: Plan, decimals: int | None) -> Stage:
         key = value_digest([file_digest(self.folder / BASE_MODEL), plan.to_json(), precbench.__version__])
-        found = self._find(_VARIANT_STAGE + name, key)
+        found = self._find(VARIANT_STAGE + name, key)
         return found if found is not None else self._round(name, key, model, plan, decimals)
 
     def _round(self, name: str, key: str, model: OnnxModel, plan: Plan, decimals: int | None) -> Stage:
@@ -281,7 +279,7 @@ class Run:
             "elements": record["elements"],
             "changed": record["changed"],
         }
-        return self._finish(_VARIANT_STAGE + name, key, [f"variants/{name}.onnx", f"variants/{name}.json"], facts)
+        return self._finish(VARIANT_STAGE + name, key, [f"variants/{name}.onnx", f"variants/{name}.json"], facts)
 
     def _evaluate(self, base: Path, model: OnnxModel, points: Sequence[Point]) -> EvaluationSet:
         """Predict the test images with full precision and at every point; what is in the journal is not done again."""
@@ -372,6 +370,7 @@ class Run:
             write_samples(partial[1], result.samples())
             self.progress.note(f"timing {record['ended']}; what was measured is in {partial[0]}")
             raise result.failure or KeyboardInterrupt
+        self.folder.forget("results")  # of the measurement that is replaced now
         write_json(self.folder / "timing.json", record)
         write_samples(self.folder / "timing.parquet", result.samples())
         for path in partial:
@@ -414,6 +413,7 @@ class Run:
             "timing": None
             if timing is None
             else {key: timing[key] for key in ("session", "settings", "inputs", "environment", "warnings")},
+            "environment": environment(),
             "zstd_level": ZSTD_LEVEL,
         }
 

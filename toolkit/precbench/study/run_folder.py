@@ -11,6 +11,9 @@ from precbench.files import file_digest
 from precbench.study.journal import NAME, Journal, Stage
 
 RESULTS = "results.json"
+BASE_MODEL = "base.onnx"
+VARIANT_STAGE = "variant:"
+"""What the stages of variants begin with; their facts name the base model's digest as `base`."""
 _LOCK = "run.lock"
 
 

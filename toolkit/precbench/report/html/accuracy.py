@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from precbench.report.html import charts
-from precbench.report.html.material import RunMaterial
+from precbench.report.html.material import Experiment, RunMaterial
 from precbench.report.html.view import Cell, Figure, Sheet, amount, plain
 
 Row = Mapping[str, Any]
@@ -14,24 +14,23 @@ _MOST_PARTS = 120  # more layers than that make no picture; the table has all
 
 def decimals_figures(run: RunMaterial) -> list[Figure]:
     """Return accuracy, and the time ratio where it was measured, against decimals, all groups together."""
-    rows = run.experiment("all")
-    if not rows:
-        return []
-    return [_accuracy(run, rows), *_time(run, [row for row in rows if _ratio(row) is not None])]
+    shown = [one for one in run.experiments("all") if one.rows]
+    return [figure for one in shown for figure in (_accuracy(run, one), *_time(run, one))]
 
 
-def _accuracy(run: RunMaterial, rows: Sequence[Row]) -> Figure:
+def _accuracy(run: RunMaterial, one: Experiment) -> Figure:
+    rows, name, title = one.rows, f"accuracy{one.suffix}", one.title[0].lower() + one.title[1:]
     full = 100 * run.results["base"]["accuracy"]["fraction"]
     points = [difference_of(row) for row in rows]
     published = run.results["study"]["published"]
     before, rounded = published["full"], published["rounded"] if published["full"] else []
     theirs = [{"decimals": p["decimals"], "point": 100 * (p["accuracy"] - before["accuracy"])} for p in rounded]
     return Figure(
-        name="accuracy",
-        title=f"Accuracy less full precision's {full:.2f} %, against decimals, all groups together ({_level(run)})",
+        name=name,
+        title=f"Accuracy less full precision's {full:.2f} %, against decimals, {title} ({_level(run)})",
         alt=f"Differences of {len(rows)} variants with paired intervals.",
         spec=charts.intervals_by_decimals(points, y="points", line=0.0, published=theirs, points=True),
-        sheet=flips_sheet(run, "all groups together", rows, name="accuracy"),
+        sheet=flips_sheet(run, one.title, rows, name=name),
     )
 
 
@@ -51,7 +50,8 @@ def _level(run: RunMaterial) -> str:
     return f"{100 * run.results['level']:g} % intervals"
 
 
-def _time(run: RunMaterial, rows: Sequence[Row]) -> list[Figure]:
+def _time(run: RunMaterial, one: Experiment) -> list[Figure]:
+    rows, name = [row for row in one.rows if _ratio(row) is not None], f"time{one.suffix}"
     if not rows:
         return []
     ratios = [ratio for row in rows if (ratio := ratio_of(row)) is not None]
@@ -64,12 +64,12 @@ def _time(run: RunMaterial, rows: Sequence[Row]) -> list[Figure]:
     band = None if control is None or control["low"] is None else (control["low"], control["high"])
     return [
         Figure(
-            name="time",
+            name=name,
             title=f"Time over full precision's, against decimals; below 1 is faster ({_level(run)})",
             alt=f"Time ratios of {len(rows)} variants with intervals, beside the base against itself.",
             spec=charts.intervals_by_decimals(ratios, y="time ratio", line=1.0, published=theirs, band=band),
             sheet=Sheet(
-                name="time",
+                name=name,
                 title="Time over full precision's",
                 columns=["variant", "verdict", "ratio", "low", "high", "could be called from, %"],
                 rows=[_time_row(row) for row in rows],
@@ -137,13 +137,26 @@ def tradeoff_figures(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = (
         if accuracy is not None and accuracy["flips"] is not None:
             percent = full + accuracy["flips"]["difference_points"]
             sized[name] = (manifest["bytes"]["zstd_model"] / 1e6, percent)
-            point = manifest["time"]["ratios"][0]["ratio"]["point"] if manifest["time"] else None
-            if point is not None:
-                timed[name] = (point, percent)
+            ratio = alike_ratio(run, manifest)
+            if ratio is not None:
+                timed[name] = (ratio, percent)
     return [
         *_tradeoff("bytes", "Accuracy against bytes", "file after zstd, MB", sized, full),
         *_tradeoff("time-accuracy", "Accuracy against time", "time over full precision's", timed, full),
     ]
+
+
+def alike_ratio(run: RunMaterial, manifest: Mapping[str, Any]) -> float | None:
+    """Return the time ratio of a deployed form that was measured as the study's are: batch, provider, threads."""
+    timing, time = run.results["timing"], manifest["time"]
+    if timing is None or not time:
+        return None
+    keys = ("provider", "intra_op_threads")
+    if any(timing["session"].get(key) != time.get(key) for key in keys):
+        return None
+    batch = run.results["study"]["timing"]["batch_size"]
+    points = [one["ratio"]["point"] for one in time["ratios"] if one["batch"] == batch]
+    return points[0] if points else None
 
 
 def _tradeoff(name: str, title: str, x: str, found: Mapping[str, tuple[float, float]], full: float) -> list[Figure]:
@@ -205,28 +218,24 @@ def pareto_front(found: Mapping[str, tuple[float, float]]) -> list[str]:
 
 def part_figures(run: RunMaterial) -> list[Figure]:
     """Return heat maps of groups and of layers: change of accuracy against decimals."""
-    names = (("each-group", "groups", "Groups, one at a time"), ("each-layer", "layers", "Layers, one at a time"))
-    made = []
-    for targets, name, title in names:
-        rows = run.experiment(targets)
-        if not rows:
-            continue
-        cells = [_part_cell(row) for row in rows]
-        parts = list(dict.fromkeys(cell["part"] for cell in cells))
-        if len(parts) > _MOST_PARTS:  # the most fragile
-            worst = sorted(parts, key=lambda part: min(c["points"] for c in cells if c["part"] == part))[:_MOST_PARTS]
-            parts = [part for part in parts if part in set(worst)]
-        shown = [cell for cell in cells if cell["part"] in set(parts)]
-        made.append(
-            Figure(
-                name=name,
-                title=f"{title}: change of accuracy in points; =: no image changes its class",
-                alt=f"A heat map of {len(parts)} {name} by decimals; the table has the numbers.",
-                spec=charts.heat_map(shown, parts=parts),
-                sheet=flips_sheet(run, title, rows, name=name),
-            )
-        )
-    return made
+    kinds = (("each-group", "groups"), ("each-layer", "layers"))
+    return [_parts(run, one, kind) for targets, kind in kinds for one in run.experiments(targets) if one.rows]
+
+
+def _parts(run: RunMaterial, one: Experiment, kind: str) -> Figure:
+    cells = [_part_cell(row) for row in one.rows]
+    every = list(dict.fromkeys(cell["part"] for cell in cells))
+    worst = sorted(every, key=lambda part: min(c["points"] for c in cells if c["part"] == part))[:_MOST_PARTS]
+    parts = [part for part in every if part in set(worst)]
+    which = "" if len(parts) == len(every) else f" of the {len(parts)} that lose most of {len(every)}"
+    name = f"{kind}{one.suffix}"
+    return Figure(
+        name=name,
+        title=f"{one.title}: change of accuracy in points{which}; =: no image changes its class",
+        alt=f"A heat map of {len(parts)} {kind} by decimals; the table has the numbers.",
+        spec=charts.heat_map([cell for cell in cells if cell["part"] in set(parts)], parts=parts),
+        sheet=flips_sheet(run, one.title, one.rows, name=name),
+    )
 
 
 def _part_cell(row: Row) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from precbench.report.figures import interval, megabytes
-from precbench.report.html.material import RunMaterial
+from precbench.report.html.material import Experiment, RunMaterial
 from precbench.report.study_report import about_guessing, fewest_from_which_on
 
 Row = Mapping[str, Any]
@@ -19,15 +19,19 @@ def answer(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> list
     """
     said = [] if run.is_finished else ["This run is not finished: what follows is of what is there so far."]
     said.append(about_guessing(run.results))
-    said.append(_about_decimals(run))
-    said.append(_about_time(run))
+    together = run.experiments("all")
+    for one in together:
+        which = f"{one.name}: " if len(together) > 1 else ""
+        said += [which + _about_decimals(run, one), which + _about_time(run, one)]
+    if not together:
+        said += ["No variant with all groups rounded together is evaluated.", _not_timed(run)]
     said += [_about_deployed(manifest) for manifest in deployed]
     return [text for text in said if text]
 
 
-def _about_decimals(run: RunMaterial) -> str:
-    planned, margin = run.planned("all"), run.results["margin_points"]
-    rows, total = run.experiment("all"), run.results["base"]["accuracy"]["total"]
+def _about_decimals(run: RunMaterial, one: Experiment) -> str:
+    planned, margin = one.planned, run.results["margin_points"]
+    rows, total = one.rows, run.results["base"]["accuracy"]["total"]
     if not rows:
         return "No variant with all groups rounded together is evaluated."
     missing = len(planned) - len(rows)
@@ -45,7 +49,7 @@ def _about_decimals(run: RunMaterial) -> str:
         return f"A loss is shown at every number of decimals that is evaluated: {_listed(losing)}.{left}"
     steady = fewest_from_which_on(planned, lambda row: not row["flips"]["changed"])
     unchanged = "" if steady is None else f" From {_listed([steady])} on no image changes its class."
-    smallest = _smallest_margin(run)
+    smallest = one.smallest_margin_points
     why = f", since {total:,} images show {smallest:.2g} points at best" if smallest > margin else ""
     lost = f" A loss is shown at {_listed(losing)}." if losing else ""
     return (
@@ -53,18 +57,16 @@ def _about_decimals(run: RunMaterial) -> str:
     )
 
 
-def _smallest_margin(run: RunMaterial) -> float:
-    """Of the experiment with all groups together, corrected for its variants."""
-    found = next(one for one in run.results["experiments"] if one["targets"] == "all")
-    return float(found["smallest_margin_points"])
+def _not_timed(run: RunMaterial) -> str:
+    if run.results["timing"] is not None:
+        return "Of variants with all groups rounded together none was timed."
+    return f"What rounding does to time is not measured{'' if run.is_finished else ' yet'}."
 
 
-def _about_time(run: RunMaterial) -> str:
-    timed = [row for row in run.experiment("all") if row["timing"] is not None]
+def _about_time(run: RunMaterial, one: Experiment) -> str:
+    timed = [row for row in one.rows if row["timing"] is not None]
     if not timed:
-        if run.results["timing"] is not None:
-            return "Of variants with all groups rounded together none was timed."
-        return f"What rounding does to time is not measured{'' if run.is_finished else ' yet'}."
+        return _not_timed(run)
     margin = 100 * run.results["timing"]["settings"]["margin"]
     by_word: dict[str, list[Row]] = {}
     for row in timed:

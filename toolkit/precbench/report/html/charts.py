@@ -12,6 +12,7 @@ _HEIGHT = 260
 _OURS, _FULL, _CONTROL = "rounded", "full precision", "the base against itself"
 _PUBLISHED = "published"
 _COLOURS = {_OURS: BLUE, _FULL: GREY, _CONTROL: GREY, _PUBLISHED: ORANGE}
+_MEASURED = frozenset({"point", "low", "high", "points", "cost", "left", "right", "share", "ms", "ratio"})
 _POINTS_SCALE = alt.Scale(type="symlog", constant=0.5)
 _POINTS_TICKS = [-90, -50, -20, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10]
 
@@ -268,7 +269,11 @@ def training_curve(rows: Rows, *, y: str) -> dict[str, Any]:
 
 
 def _told(*fields: str) -> list[alt.Tooltip]:
-    return [alt.Tooltip(field, type="nominal") for field in fields]
+    return [_measured(field) if field in _MEASURED else alt.Tooltip(field, type="nominal") for field in fields]
+
+
+def _measured(field: str) -> alt.Tooltip:
+    return alt.Tooltip(field, type="quantitative", format=".4~g")
 
 
 def _firsts(rows: Rows) -> list[float]:

@@ -1,6 +1,8 @@
 """Panels of a variant: its confusions beside full precision's, its classes, the images that flipped."""
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,28 +11,41 @@ from numpy.typing import NDArray
 from precbench.accuracy import confusion_matrix
 from precbench.report.html.gallery import flipped_pictures
 from precbench.report.html.material import RunMaterial
-from precbench.report.html.view import Cell, Panel, Sheet, amount, plain
+from precbench.report.html.view import Cell, Panel, Picture, Section, Sheet, amount, plain
 
 MOST_CLASSES = 30
 _MOST_LINES = 40
 _MOST_PANELS = 16
 Matrix = NDArray[np.int64]
+Classes = NDArray[np.int64]
 
 
-def panels(run: RunMaterial) -> list[Panel]:
+def confusions_section(run: RunMaterial) -> Section:
     """Return a panel for full precision and one for each variant worth a look, the coarsest first.
 
     All numbers of decimals of all groups together, and of each other experiment the winner and the one that loses most.
     """
     if run.labels is None or run.base_classes is None:
-        return []
+        return Section(anchor="confusions", title="Confusions")
+    wanted = _chosen(run)
+    left = len(wanted) - _MOST_PANELS
+    cut = f" The last {left} of these are left out." if left > 0 else ""
+    said = (
+        "To choose from: every number of decimals with all groups together, and of each other experiment the winner "
+        f"and the variant that loses most.{cut} The tables above have every variant."
+    )
+    made = _panels(run, run.labels, run.base_classes, wanted[:_MOST_PANELS])
+    return Section(anchor="confusions", title="Confusions", paragraphs=[said], panels=made)
+
+
+def _panels(run: RunMaterial, labels: Classes, base_classes: Classes, wanted: Sequence[tuple[str, Any]]) -> list[Panel]:
     names = [str(name) for name in run.results["base"]["class_names"]]
-    chosen = [(label, row, run.classes_of(label, row["name"])) for label, row in _chosen(run)]
-    said = [run.labels, run.base_classes, *(found for _, _, found in chosen if found is not None)]
+    chosen = [(label, row, run.classes_of(label, row["name"])) for label, row in wanted]
+    said = [labels, base_classes, *(found for _, _, found in chosen if found is not None)]
     classes = max(len(names), *(int(one.max()) + 1 for one in said))
     names += [f"class {number}" for number in range(len(names), classes)]
-    base = confusion_matrix(run.labels, run.base_classes, classes)
-    made = [Panel(name="full precision", sheets=[*_matrix("full precision", names, base), _classes(names, base, base)])]
+    base = confusion_matrix(labels, base_classes, classes)
+    made = [_named("full precision", [*_matrix("full precision", names, base), _classes(names, base, base)])]
     for experiment, row, predicted in chosen:
         if predicted is not None:
             made.append(_panel(run, f"{experiment}: {row['name']}", names, base, predicted))
@@ -50,7 +65,7 @@ def _chosen(run: RunMaterial) -> list[tuple[str, Any]]:
         found += [
             (one["name"], row) for row in dict(zip((row["name"] for row in wanted), wanted, strict=True)).values()
         ]
-    return found[:_MOST_PANELS]
+    return found
 
 
 def _panel(run: RunMaterial, name: str, names: Sequence[str], base: Matrix, predicted: NDArray[np.int64]) -> Panel:
@@ -61,7 +76,14 @@ def _panel(run: RunMaterial, name: str, names: Sequence[str], base: Matrix, pred
     matrix = confusion_matrix(labels, predicted, classes)
     pictures, note = flipped_pictures(run.images, labels, before, predicted, names)
     sheets = [*_matrix(name, names, matrix), *_difference(name, names, matrix - base), _classes(names, matrix, base)]
-    return Panel(name=name, sheets=sheets, pictures=pictures, note=note)
+    return _named(name, sheets, pictures, note)
+
+
+def _named(name: str, sheets: Sequence[Sheet], pictures: Sequence[Picture] = (), note: str = "") -> Panel:
+    """A panel whose tables are saved under its own name."""
+    ending = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
+    own = [replace(sheet, name=f"{sheet.name}-{ending}") for sheet in sheets]
+    return Panel(name=name, sheets=own, pictures=pictures, note=note)
 
 
 def _matrix(title: str, names: Sequence[str], matrix: Matrix) -> list[Sheet]:

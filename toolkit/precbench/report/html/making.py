@@ -18,8 +18,7 @@ from precbench.report.html.view import Page
 from precbench.report.html.writing import write_page
 from precbench.study.definition import study_from_json
 from precbench.study.material import Material, Places
-from precbench.study.run import BASE_MODEL
-from precbench.study.run_folder import check_is_run_folder
+from precbench.study.run_folder import BASE_MODEL, check_is_run_folder
 
 REPORT = "report.html"
 
@@ -57,9 +56,17 @@ def make_page(sources: Sequence[Path], *, data: Path | None = None, progress: Pr
     return comparing_page(runs)
 
 
-def report_of_run(folder: Path, images: NDArray[np.uint8]) -> Page:
-    """Return the page of a run whose test images are at hand."""
-    return study_page(read_run(folder, images=images))
+def write_report_of_run(folder: Path, images: NDArray[np.uint8]) -> Path:
+    """Write the report of a run whose test images are at hand into its folder, in place of an older one.
+
+    Args:
+        folder: of the run.
+        images: uint8 RGB [n, height, width, 3], those that were evaluated.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    return write_page(study_page(read_run(folder, images=images)), folder / REPORT, force=True)
 
 
 def write_report(page: Page, sources: Sequence[Path], output: Path | None, *, force: bool) -> Path:
@@ -87,6 +94,8 @@ def _deployed(folder: Path) -> Manifest:
     """Read a manifest that has what a page shows of it."""
     found = read_manifest(folder)
     missing = [key for key in ("accuracy", "bytes", "time", "reference") if key not in found.value]
+    timed_on = ("ratios", "provider", "intra_op_threads")
+    missing += [f"time.{key}" for key in timed_on if found.value.get("time") and key not in found.value["time"]]
     if missing or not isinstance(found.value["bytes"], dict) or not isinstance(found.value["reference"], dict):
         raise ModelError(f"{folder}: its manifest does not say {', '.join(missing) or 'its bytes'}", "deploy it again")
     return found

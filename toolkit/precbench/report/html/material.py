@@ -13,11 +13,41 @@ from numpy.typing import NDArray
 from precbench.errors import PrecbenchError
 from precbench.graph import OnnxModel, load_model
 from precbench.study.journal import Journal, Stage, State
-from precbench.study.partial import results_so_far
-from precbench.study.run_folder import RESULTS
+from precbench.study.partial import is_finished, results_so_far
+from precbench.study.run_folder import BASE_MODEL, VARIANT_STAGE
 from precbench.study.table import read_results
 
 Row = Mapping[str, Any]
+_TITLES = {
+    "all": "All groups together",
+    "each-group": "Groups, one at a time",
+    "each-layer": "Layers, one at a time",
+    "combinations": "Combinations of groups",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One experiment of a run.
+
+    Attributes:
+        name: as in the study.
+        title: its kind in words, with the name where the study has several of that kind.
+        suffix: of the names of its figures and tables; empty for the first of its kind.
+        planned: all rows, those that failed or are left among them.
+        smallest_margin_points: the least loss, in percentage points, that its images can exclude.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    planned: list[Row] = field(repr=False)
+    smallest_margin_points: float
+
+    @property
+    def rows(self) -> list[Row]:
+        """Those that are evaluated."""
+        return [row for row in self.planned if row["flips"] is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +71,25 @@ class RunMaterial:
         """Of the study."""
         return str(self.results["study"]["name"])
 
-    def planned(self, targets: str) -> list[Row]:
-        """Return all rows of the first experiment of a kind, those that failed or are left among them."""
-        return next((one["rows"] for one in self.results["experiments"] if one["targets"] == targets), [])
-
-    def experiment(self, targets: str) -> list[Row]:
-        """Return the rows of the first experiment of a kind that are evaluated."""
-        return [row for row in self.planned(targets) if row["flips"] is not None]
+    def experiments(self, targets: str) -> list["Experiment"]:
+        """Return the experiments of a kind, in the study's order."""
+        found = [one for one in self.results["experiments"] if one["targets"] == targets]
+        return [
+            Experiment(
+                name=one["name"],
+                title=_TITLES[targets] if len(found) == 1 else f"{_TITLES[targets]} ({one['name']})",
+                suffix="" if one is found[0] else f"-{one['name']}",
+                planned=one["rows"],
+                smallest_margin_points=one["smallest_margin_points"],
+            )
+            for one in found
+        ]
 
     @cached_property
     def base(self) -> OnnxModel | None:
         """The full-precision model."""
         try:
-            return load_model(self.folder / "base.onnx")
+            return load_model(self.folder / BASE_MODEL)
         except PrecbenchError:
             return None
 
@@ -84,8 +120,14 @@ class RunMaterial:
 
     @property
     def stages(self) -> Mapping[str, Stage]:
-        """The steps of the run that are done."""
-        return self._journal.stages()
+        """The steps of the run that are done, but for variants of a base model that was replaced."""
+        found = self._journal.stages()
+        base = found["base"].files.get(BASE_MODEL) if "base" in found else None
+        return {
+            name: stage
+            for name, stage in found.items()
+            if not name.startswith(VARIANT_STAGE) or stage.facts.get("base") == base
+        }
 
     @cached_property
     def _journal(self) -> Journal:
@@ -112,7 +154,7 @@ def read_run(folder: Path, *, images: NDArray[np.uint8] | None = None) -> RunMat
         OutputError: it is no run folder.
         UsageError, DataError: nothing of it is evaluated yet, or it is damaged.
     """
-    found = None if (folder / RESULTS).exists() else results_so_far(folder)
+    found = None if is_finished(folder) else results_so_far(folder)
     if found is not None:
         return RunMaterial(folder=folder, results=found, is_finished=False, images=images)
     return RunMaterial(folder=folder, results=read_results(folder), is_finished=True, images=images)

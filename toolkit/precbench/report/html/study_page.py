@@ -5,7 +5,7 @@ from typing import Any
 
 from precbench.report.html.accuracy import decimals_figures, flips_sheet, part_figures, tradeoff_figures
 from precbench.report.html.answer import answer
-from precbench.report.html.confusions import panels
+from precbench.report.html.confusions import confusions_section
 from precbench.report.html.deployed import deployed_section
 from precbench.report.html.evidence import timing_section
 from precbench.report.html.made import made_by
@@ -30,14 +30,14 @@ def study_page(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> 
             paragraphs=study_sentences(run.results),
             figures=[*decimals_figures(run), *tradeoff_figures(run, deployed)],
         ),
-        deployed_section(deployed),
+        deployed_section(run, deployed),
         Section(
             anchor="layers",
             title="Groups and layers",
             figures=[*part_figures(run), *([] if run.base is None else network_figures(run.base))],
             sheets=_combinations(run),
         ),
-        Section(anchor="confusions", title="Confusions", panels=panels(run)),
+        confusions_section(run),
         timing_section(run),
         repeating_section(run),
     ]
@@ -50,5 +50,5 @@ def study_page(run: RunMaterial, deployed: Sequence[Mapping[str, Any]] = ()) -> 
 
 
 def _combinations(run: RunMaterial) -> list[Any]:
-    rows = run.experiment("combinations")
-    return [flips_sheet(run, "Combinations of groups", rows, name="combinations")] if rows else []
+    shown = [one for one in run.experiments("combinations") if one.rows]
+    return [flips_sheet(run, one.title, one.rows, name=f"combinations{one.suffix}") for one in shown]

@@ -1,5 +1,7 @@
 """Write a page as one file: styles, scripts and the plotting library inside, nothing fetched."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
@@ -40,12 +42,18 @@ def page_html(page: Page) -> str:
     from markupsafe import Markup
 
     drawn = any(section.figures for section in page.sections)
+    scripts = [*([_vega()] if drawn else []), _own("report.js")]
     return environment.get_template("report.html.j2").render(
         page=page,
         style=Markup(_own("report.css")),
-        script=Markup(_own("report.js")),
-        vega=Markup(_vega() if drawn else ""),
+        scripts=[Markup(one) for one in scripts],
+        may_run=Markup(" ".join(_hash(one) for one in scripts)),
     )
+
+
+def _hash(script: str) -> str:
+    """What a Content-Security-Policy calls a script by its text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def write_figures(page: Page, folder: Path, *, force: bool = False) -> list[Path]:
@@ -59,7 +67,8 @@ def write_figures(page: Page, folder: Path, *, force: bool = False) -> list[Path
     for figure in figures:
         for kind in _FORMATS:
             check_output(folder / f"{figure.name}.{kind}", force=force)
-    return [path for figure in figures for path in write_plot(figure.spec, folder, figure.name)]
+    drawn = [(folder / figure.name, _drawn(figure.spec)) for figure in figures]
+    return [path for place, made in drawn for path in _write_all(place, made)]
 
 
 def write_plot(spec: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
@@ -70,13 +79,21 @@ def write_plot(spec: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
         OutputError: one cannot be written.
     """
     check_installed()
+    return _write_all(folder / name, _drawn(spec))
+
+
+def _drawn(spec: Mapping[str, Any]) -> dict[str, bytes]:
     import vl_convert
 
     drawn = {**spec, "width": _WIDTH, "background": "white"}
-    made = {"svg": vl_convert.vegalite_to_svg(drawn).encode(), "png": vl_convert.vegalite_to_png(drawn, scale=2)}
-    for kind, data in made.items():
-        write_atomically(folder / f"{name}.{kind}", partial(_write_bytes, data))
-    return [folder / f"{name}.{kind}" for kind in _FORMATS]
+    return {"svg": vl_convert.vegalite_to_svg(drawn).encode(), "png": vl_convert.vegalite_to_png(drawn, scale=2)}
+
+
+def _write_all(place: Path, made: Mapping[str, bytes]) -> list[Path]:
+    files = {place.with_name(f"{place.name}.{kind}"): data for kind, data in made.items()}
+    for path, data in files.items():
+        write_atomically(path, partial(_write_bytes, data))
+    return [*files]
 
 
 def _write_bytes(data: bytes, path: Path) -> None:
