@@ -15,7 +15,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B.json", help="Another one.")],
     as_json: Json = False,
 ) -> None:
-    """Set two recorded measurements side by side, and say what differs between them.
+    """Set two recorded measurements side by side.
 
     First whether they can be compared at all; then each variant's ratio and verdict in both; then every difference in
     settings, session, inputs and environment, and apart from these the load and the times.

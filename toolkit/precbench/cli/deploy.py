@@ -78,7 +78,9 @@ def deploy(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a folder with the model in a form that is really smaller or faster, and what was measured of it.
+    """Write the model in a smaller or faster form.
+
+    In a folder, with what was measured of it.
 
     packed: integer codes, exact, float32 arithmetic. int8: integer arithmetic, calibrated. fp16: for GPUs. In the
     folder: model.onnx, manifest.json, model_card.md, reference.npz; `precbench verify` checks it where it lands.

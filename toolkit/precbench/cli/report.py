@@ -27,7 +27,9 @@ def report(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write one HTML file that says what a run found, with every figure and table; it needs no network.
+    """Write what a run found as one HTML file.
+
+    With every figure and table; it needs no network.
 
     Several runs are set side by side. Deployed folders are set beside the run that they are made of.
 

@@ -18,7 +18,9 @@ def results(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Print a finished run's tables and sentences, or write a row per point of every experiment.
+    """Print a finished run's tables, or save them.
+
+    Saved is a row per point of every experiment.
 
     Example: precbench results runs/mobilenetv2-digits -o results.csv
     """

@@ -14,7 +14,9 @@ def status(
     run: Annotated[Path, typer.Argument(help="A run folder, such as runs/mobilenetv2-digits.")],
     as_json: Json = False,
 ) -> None:
-    """Show what of a run is done, running, failed and left; also while it runs.
+    """Show what of a run is done, running and left.
+
+    Also what failed, with the reason; it can be asked while the run goes on.
 
     Example: precbench status runs/mobilenetv2-digits
     """

@@ -28,7 +28,9 @@ def verify(
     opt_level: OptimizationLevel = "all",
     as_json: Json = False,
 ) -> None:
-    """Check a deployed folder: its files' digests, the provider, its outputs against those stored, a first time.
+    """Check a deployed folder on this machine.
+
+    Its files' digests, the provider, its outputs against those stored, a first time.
 
     Exit status 1: something does not hold; the table names it.
 
