@@ -126,7 +126,8 @@ def bench(
 ) -> None:
     """Time models against their base.
 
-    Of each it says whether it is faster, slower, equivalent, or that this cannot be told. Base and variants run interleaved, in many fresh processes, with the base a second time as a control.
+    Of each it says whether it is faster, slower, equivalent, or that this cannot be told. Base and variants run
+    interleaved, in many fresh processes, with the base a second time as a control.
 
     Example: precbench bench model.onnx model.dp4.onnx --batch 1,32 --budget 2m
     """

@@ -59,8 +59,9 @@ def screen(
 ) -> None:
     """Say which layers hold at N decimals.
 
-    A layer holds where, rounded alone, it loses at most the margin. Each layer at each N runs on no more images than its answer takes, in one drawn order: about 650 of 10,000 where
-    none flips. Asked is of all the images of the data; however early an answer comes, it is as sure as --level says.
+    A layer holds where, rounded alone, it loses at most the margin. Each layer at each N runs on no more images
+    than its answer takes, in one drawn order: about 650 of 10,000 where none flips. Asked is of all the images of
+    the data; however early an answer comes, it is as sure as --level says.
 
     Example: precbench screen model.onnx --data photos.npz --dp 2,3 --margin 0.5
     """

@@ -52,8 +52,9 @@ def train(
 ) -> None:
     """Train a network and write it.
 
-    As the paper's pair, architecture.json and weights.h5, with model.keras beside it; also history.csv, the training curve (PNG, SVG) and the confusion matrix on the validation images. A training that
-    was stopped goes on behind its last finished epoch when the same command is given again.
+    As the paper's pair, architecture.json and weights.h5, with model.keras beside it; also history.csv, the
+    training curve (PNG, SVG) and the confusion matrix on the validation images. A training that was stopped goes on
+    behind its last finished epoch when the same command is given again.
 
     Example: precbench train --architecture AlexNet --data folder:photos --input-size 64 --size 64 -o alexnet
     """
