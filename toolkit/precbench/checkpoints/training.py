@@ -3,7 +3,7 @@
 import importlib.metadata
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from precbench.checkpoints.architectures import set_bn_momentum
 from precbench.checkpoints.batches import Batch, batch_size, labels_of, training_batches
+from precbench.checkpoints.held import Held, hold
 from precbench.checkpoints.history import Epoch, rank
 from precbench.checkpoints.saving import CheckpointFiles, save_checkpoint
 from precbench.checkpoints.tensorflow_quietly import import_keras, import_quietly
@@ -43,6 +44,7 @@ def train(
     preprocessing: Preprocessing,
     training: Training,
     *,
+    held: Mapping[str, Held] | None = None,
     state: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress = SILENT,
@@ -62,6 +64,7 @@ def train(
         splits: labelled images; `train` to fit and `validation` to choose.
         preprocessing: from these images to the model's input.
         training: how.
+        held: weights that stay where they are, by the variable's path; see `held.hold`.
         state: an `.npz` file that is written after each epoch, about four times as large as the weights. It is left
             there at the end, for an end that comes before the result is saved: remove it then.
         clock: seconds, for the record only.
@@ -78,8 +81,9 @@ def train(
     _check_model(model, preprocessing, classes=len(splits.train.class_names))
     steps = len(splits.train) // batch_size(splits.train, training)
     keras = import_keras()
-    key = "" if state is None else _key(model, splits, preprocessing, training)
-    run = _Run(keras, model, training, steps)
+    held = held or {}
+    key = "" if state is None else _key(model, splits, preprocessing, training, held)
+    run = _Run(keras, model, training, steps, held)
     if state is not None:
         check_output(state, force=True)
         run.restore(state, read_state(state, key))
@@ -102,8 +106,8 @@ def train(
 class _Run:
     """A training under way: a compiled copy of the model, the generator, the record, and the best weights so far."""
 
-    def __init__(self, keras: Any, model: Any, training: Training, steps: int) -> None:
-        self.worker = _prepare(keras, model, training, steps)
+    def __init__(self, keras: Any, model: Any, training: Training, steps: int, held: Mapping[str, Held]) -> None:
+        self.worker = _prepare(keras, model, training, steps, held)
         self.rng = np.random.default_rng(training.seed)
         self.history: list[Epoch] = []
         self.kept_epoch, self.kept = 0, self.worker.get_weights()
@@ -145,7 +149,7 @@ def _assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
         variable.assign(array)
 
 
-def _key(model: Any, splits: Splits, preprocessing: Preprocessing, training: Training) -> str:
+def _key(model: Any, splits: Splits, preprocessing: Preprocessing, training: Training, held: Mapping[str, Held]) -> str:
     """Return the digest of all that a training's result depends on, the machine and its threads aside."""
     parts = (splits.train, splits.validation)
     return value_digest(
@@ -154,18 +158,20 @@ def _key(model: Any, splits: Splits, preprocessing: Preprocessing, training: Tra
             preprocessing.to_json(),
             model.to_json(),
             [array_digest(weights) for weights in model.get_weights()],
+            {path: one.digest() for path, one in held.items()},
             [[*part.class_names, array_digest(part.images), array_digest(labels_of(part))] for part in parts],
             {name: importlib.metadata.version(name) for name in ("keras", "numpy", "tensorflow")},
         ]
     )
 
 
-def _prepare(keras: Any, model: Any, training: Training, steps: int) -> Any:
+def _prepare(keras: Any, model: Any, training: Training, steps: int, held: Mapping[str, Held]) -> Any:
     """Return a compiled copy, after everything random was seeded."""
     import_quietly("tensorflow").config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
     worker = _copy(keras, model, training)
     worker.set_weights(model.get_weights())
+    hold(keras, worker, held)
     optimizer = keras.optimizers.AdamW(_schedule(keras, training, steps), weight_decay=training.weight_decay)
     loss = "categorical_crossentropy" if training.label_smoothing else "sparse_categorical_crossentropy"
     worker.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
