@@ -40,6 +40,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
+def counted(amount: float, noun: str) -> str:
+    """1 and "point" -> 1 point; 0.5 -> 0.5 points."""
+    return f"{amount:g} {noun}{'' if amount == 1 else 's'}"
+
+
 def count(value: int | None) -> str:
     """Write a count with thousands separated, or a dash."""
     return "-" if value is None else f"{value:,}"

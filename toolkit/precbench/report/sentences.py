@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from precbench.report.figures import percent
+from precbench.report.figures import counted, percent
 from precbench.study.rounding import is_skipped_target
 
 _MOST_LEFT = 5
@@ -44,9 +44,9 @@ def about_screening(record: Mapping[str, Any]) -> list[str]:
     plain = images * len(layers)
     fewer = f" ({plain / took:.1f} times fewer)" if 0 < took < plain else ""
     return [
-        f"Holds: rounded alone, the layer loses at most {record['margin_points']:g} points on the {images:,} images of "
-        f"{record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance of at "
-        f"most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them together "
+        f"Holds: rounded alone, the layer loses at most {counted(record['margin_points'], 'point')} on the {images:,} "
+        f"images of {record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance "
+        f"of at most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them together "
         f"and evaluate.",
         f"{took:,} image evaluations in place of {plain:,}{fewer}.",
     ]

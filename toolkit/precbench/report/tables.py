@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from precbench.errors import printable
-from precbench.report.figures import count, number, percent
+from precbench.report.figures import count, counted, number, percent
 
 
 def plain_table(*headers: str, left: int = 1) -> Table:
@@ -139,7 +139,7 @@ def screening_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """One row per layer, one column per number of decimals: whether it holds, and how many images that took."""
     decimals = sorted({one["decimals"] for one in layers})
     found = {(one["layer"], one["decimals"]): one for one in layers}
-    table = plain_table("layer", *(f"{number} decimals" for number in decimals))
+    table = plain_table("layer", *(counted(number, "decimal") for number in decimals))
     for layer in dict.fromkeys(one["layer"] for one in layers):
         add_row(table, layer, *(_screened(found[layer, number]) for number in decimals))
     return table
