@@ -46,8 +46,8 @@ def about_screening(record: Mapping[str, Any]) -> list[str]:
     return [
         f"Holds: rounded alone, the layer loses at most {counted(record['margin_points'], 'point')} on the {images:,} "
         f"images of {record['data']['source']}. Beside it: images that brought the answer. Each is wrong with a chance "
-        f"of at most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them together "
-        f"and evaluate.",
+        f"of at most {100 * (1 - record['level']):.3g} %. Layers that hold alone need not hold together: round them "
+        f"together and evaluate.",
         f"{took:,} image evaluations in place of {plain:,}{fewer}.",
     ]
 
