@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from precbench.errors import UsageError
 from precbench.study.definition import Study, load_study
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from precbench.bench.comparison import RunComparison
     from precbench.deploy.deploying import Deployed
     from precbench.deploy.verifying import Verification
+    from precbench.grids import Grid
     from precbench.study.evaluation import Evaluation
     from precbench.study.rounding import RoundedFile
 
@@ -23,15 +25,16 @@ _File = str | PathLike[str]
 
 
 def round_model(
-    model: _File, *, decimals: int | None = None, targets: Mapping[str, int | None] | None = None,
-    output: _File | None = None, force: bool = False,
+    model: _File, *, decimals: int | None = None, grid: "Grid | str | None" = None,
+    targets: "Mapping[str, int | str | Grid | None] | None" = None, output: _File | None = None, force: bool = False,
 ) -> "RoundedFile":  # fmt: skip
-    """Round the weights of a model file to N decimals, into a new file.
+    """Round the weights of a model file to N decimals, or to another grid, into a new file.
 
     Args:
         model: ONNX, a Keras weights H5, or `.keras`.
         decimals: 0 to 12; for the targets that give none.
-        targets: glob over initializer names to decimals (None: `decimals`). Where not given, the groups that the
+        grid: in place of `decimals`: a `precbench.grids.Grid`, one of your own perhaps, or its text such as "int:8".
+        targets: glob over initializer names to decimals or a grid (None: as given for all). Where not given, the groups that the
             model's metadata names, else the constant weights of Conv, ConvTranspose, Gemm and MatMul.
         output: `<name>.dpN<suffix>` beside the model where not given.
         force: replace the output where it exists.
@@ -45,8 +48,12 @@ def round_model(
     from precbench.graph.targets import Selector, SelectorKind
     from precbench.study.rounding import round_file
 
-    selectors = [Selector(kind=SelectorKind.TARGET, pattern=one, decimals=n) for one, n in (targets or {}).items()]
-    return round_file(Path(model), _path(output), selectors, decimals=decimals, force=force)
+    if decimals is not None and grid is not None:
+        raise UsageError(f"decimals={decimals} and grid={str(grid)!r} are both given", "give one of them")
+    chosen = {one: _grid(asked) for one, asked in (targets or {}).items()}
+    selectors = [Selector(kind=SelectorKind.TARGET, pattern=one, grid=found) for one, found in chosen.items()]
+    default = _grid(decimals if grid is None else grid)
+    return round_file(Path(model), _path(output), selectors, grid=default, force=force)
 
 
 def evaluate(
@@ -250,6 +257,14 @@ def write_report(*folders: _File, output: _File | None = None, data: _File | Non
 
     sources = [Path(folder) for folder in folders]
     return making.write_report(making.make_page(sources, data=_path(data)), sources, _path(output), force=force)
+
+
+def _grid(value: "int | str | Grid | None") -> "Grid | None":
+    from precbench.grids import DecimalGrid, parse_grid
+
+    if isinstance(value, str):
+        return parse_grid(value)
+    return DecimalGrid(value) if isinstance(value, int) else value
 
 
 def _path(value: _File | None) -> Path | None:

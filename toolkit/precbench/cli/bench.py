@@ -249,9 +249,11 @@ def _inputs(
 
 def _default_models(bars: Any) -> tuple[Path, list[Path]]:
     """The default study's base and its variants; where there are none, the one at 4 decimals is made."""
+    from precbench.grids import DecimalGrid
+
     with default_run(bars) as run:
         base = run.ensure_base()
-        names = list(run.variants()) or [run.ensure_variant(decimals=4)[0]]
+        names = list(run.variants()) or [run.ensure_variant(grid=DecimalGrid(4))[0]]
         bars.note(f"timing {', '.join(names)} against {base}")
         return base, [run.variant_path(name) for name in names]
 

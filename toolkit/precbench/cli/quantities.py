@@ -5,7 +5,7 @@ import re
 from decimal import Decimal
 
 from precbench.errors import UsageError
-from precbench.grids import check_decimals
+from precbench.grids import DecimalGrid, Grid, check_decimals, parse_grid
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
@@ -98,3 +98,26 @@ def _with_sign(number: str) -> str:
     if 0 < value < 1:
         return f"write {format((100 * value).normalize(), 'f')}% if it is a fraction, {number}% if it is in percent"
     return f"write {number}%" if 0 < value < 100 else "write a percentage between 0 % and 100 %, such as 1%"
+
+
+def parse_grid_given(decimals: int | None, grid: str | None) -> Grid | None:
+    """Return the grid that `--dp` or `--grid` names; None where neither is given.
+
+    Raises:
+        UsageError: both are given, or what is given is none.
+    """
+    if decimals is not None and grid is not None:
+        raise UsageError(f"--dp {decimals} and --grid {grid} are both given", "give one of them")
+    if grid is not None:
+        return parse_grid(grid)
+    return None if decimals is None else DecimalGrid(decimals)
+
+
+def parse_grids(decimals: str | None, grids: list[str] | None) -> tuple[Grid, ...]:
+    """Return the grids that `--dp 2,3` and `--grid`, given once or more, name together, each once.
+
+    Raises:
+        UsageError: a number or a text is none.
+    """
+    named = [*([] if decimals is None else map(DecimalGrid, parse_decimals(decimals))), *map(parse_grid, grids or [])]
+    return tuple({str(grid): grid for grid in named}.values())

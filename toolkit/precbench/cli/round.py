@@ -1,4 +1,4 @@
-"""`precbench round`: round chosen weights of a model to N decimals."""
+"""`precbench round`: round chosen weights of a model to N decimals, or to another grid."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,10 @@ def round_(
         ),
     ] = None,
     dp: Annotated[int | None, typer.Option("--dp", metavar="N", help="Decimals, 0 to 12.")] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option("--grid", help="Another grid than --dp: decimal:4, step:0.005, int:8:channel, pow2:5, float16, …"),
+    ] = None,
     group: Annotated[
         Patterns,
         typer.Option("--group", metavar="A[=N],B[=N]", help="Groups of layers, such as expand,project; repeatable."),
@@ -50,7 +54,7 @@ def round_(
 ) -> None:
     """Round a model's weights to N decimals.
 
-    Rounding is correct (half to even, of the exact value), and everything else in the file stays as it is.
+    Or to another number grid, --grid. Rounding is correct (half to even, of the exact value), and everything else in the file stays as it is.
 
     Without patterns: the groups that the model names (the paper's set), else the weights of Conv, ConvTranspose, Gemm
     and MatMul. Where several patterns match one initializer, --target decides before --regex, --group, --op-type.
@@ -62,12 +66,13 @@ def round_(
     from precbench.report.sentences import about_what_was_left
     from precbench.report.tables import outcome_table
     from precbench.report.terminal import say
-    from precbench.study.rounding import check_decimals_given
+    from precbench.cli.quantities import parse_grid_given
+    from precbench.graph.targets import check_grid_given
 
-    selectors = _selectors(op_type, group, regex, target)
-    check_decimals_given(selectors, dp)
+    selectors, default = _selectors(op_type, group, regex, target), parse_grid_given(dp, grid)
+    check_grid_given(selectors, default)
     bars = progress()
-    record = _round(model, output, selectors, dp, architecture=architecture, force=force, bars=bars)
+    record = _round(model, output, selectors, default, architecture=architecture, force=force, bars=bars)
 
     def show(console: Console) -> None:
         console.print(outcome_table(record["outcomes"]))
@@ -96,7 +101,7 @@ def _round(
     model: Path | None,
     output: Path | None,
     selectors: list[Any],
-    decimals: int | None,
+    grid: Any,
     *,
     architecture: Path | None,
     force: bool,
@@ -108,9 +113,9 @@ def _round(
     if model is not None or output is not None:
         source = model or default_base(bars)
         return round_file(
-            source, output, selectors, decimals=decimals, architecture=architecture, force=force, progress=bars
+            source, output, selectors, grid=grid, architecture=architecture, force=force, progress=bars
         ).to_json()
     with default_run(bars) as run:
         bars.note(f"using {run.ensure_base()}")
-        name, _ = run.ensure_variant(selectors, decimals=decimals)
+        name, _ = run.ensure_variant(selectors, grid=grid)
         return run.variant_record(name)

@@ -1,4 +1,4 @@
-"""`precbench screen`: which layers hold at N decimals."""
+"""`precbench screen`: which layers hold at N decimals, or on another grid."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +34,12 @@ def screen(
             "(or an array per input) with `labels`.",
         ),
     ],
-    dp: Annotated[str, typer.Option("--dp", metavar="N[,N…]", help="Decimals, each 0 to 12.")] = "1,2,3,4",
+    dp: Annotated[
+        str | None, typer.Option("--dp", metavar="N[,N…]", help="Decimals, each 0 to 12; without --grid 1,2,3,4.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option("--grid", help="Another grid, such as int:8 or pow2:5; repeatable.")
+    ] = None,
     margin: Annotated[
         float, typer.Option("--margin", metavar="POINTS", help="Percentage points of accuracy that may be lost.")
     ] = 0.5,
@@ -66,12 +71,13 @@ def screen(
     Example: precbench screen model.onnx --data photos.npz --dp 2,3 --margin 0.5
     """
     from precbench.bench.sessions import open_model
-    from precbench.cli.quantities import parse_decimals, parse_percent
+    from precbench.cli.quantities import parse_grids, parse_percent
     from precbench.study.evaluation import load_data, preprocessing_for
     from precbench.study.screening import screen_layers
     from precbench.sweep import evaluations
 
-    decimals, sure = parse_decimals(dp), parse_percent(level)
+    grids = parse_grids("1,2,3,4" if dp is None and not grid else dp, grid)
+    sure = parse_percent(level)
     session = open_model(model, session_settings(provider, provider_option, threads, opt_level))
     bars = progress()
     say_provider(session.record(), bars)
@@ -79,7 +85,7 @@ def screen(
     layers = screen_layers(
         session,
         loaded,
-        decimals=decimals,
+        grids=grids,
         margin_points=margin,
         alpha=1 - sure,
         preprocessing=None if preprocess is None else preprocessing_for(session, preprocess, loaded),

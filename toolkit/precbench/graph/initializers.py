@@ -43,6 +43,7 @@ class Initializer:
         op_types: the operators that use it (after operators that only rearrange), sorted.
         dtype: ONNX's name of its type, `FLOAT`, `INT64`, ….
         shape: in ONNX's order.
+        channel_axis: of a weight's output channels; None where it is no weight, or a node between turns it round.
     """
 
     position: int
@@ -53,6 +54,7 @@ class Initializer:
     op_types: tuple[str, ...]
     dtype: str
     shape: tuple[int, ...]
+    channel_axis: int | None = None
 
     @property
     def elements(self) -> int:
@@ -68,6 +70,7 @@ class _Use:
     op_type: str
     node: str
     index: int
+    channel_axis: int | None
 
 
 def list_initializers(model: OnnxModel) -> tuple[Initializer, ...]:
@@ -87,13 +90,17 @@ def list_initializers(model: OnnxModel) -> tuple[Initializer, ...]:
     for held in model.tensors():
         if held.scope not in scopes:
             scopes[held.scope] = _Uses.of(subgraphs[held.scope])
-        initializer = _describe(held, scopes[held.scope].reached_from(held.value), origins.get(held.name))
+        uses = scopes[held.scope]
+        axes = {use.channel_axis for use in uses.direct.get(held.value, []) if use.channel_axis is not None}
+        initializer = _describe(held, uses.reached_from(held.value), origins.get(held.name), axes)
         if not held.in_node or initializer.role in _NODE_ROLES:
             listed.append(initializer)
     return tuple(listed)
 
 
-def _describe(held: HeldTensor, uses: list[_Use], origin: InitializerOrigin | None) -> Initializer:
+def _describe(
+    held: HeldTensor, uses: list[_Use], origin: InitializerOrigin | None, channel_axes: set[int]
+) -> Initializer:
     return Initializer(
         position=held.position,
         name=held.name,
@@ -103,7 +110,30 @@ def _describe(held: HeldTensor, uses: list[_Use], origin: InitializerOrigin | No
         op_types=tuple(sorted({use.op_type for use in uses})),
         dtype=onnx.TensorProto.DataType.Name(held.proto.data_type),
         shape=tuple(held.proto.dims),
+        channel_axis=_one_axis(channel_axes, len(held.proto.dims)),
     )
+
+
+def _channel_axis(node: onnx.NodeProto, index: int) -> int | None:
+    """Which axis of a node's input are its output channels; None where that is no weight on the right."""
+    if index != 1:
+        return None
+    match node.op_type:
+        case "Conv":
+            return 0
+        case "ConvTranspose":
+            return 1
+        case "MatMul":
+            return -1
+        case "Gemm":
+            return 0 if any(one.name == "transB" and one.i for one in node.attribute) else 1
+    return None
+
+
+def _one_axis(axes: set[int], rank: int) -> int | None:
+    """The axis that all users agree on, from the front."""
+    found = {axis % rank for axis in axes if -rank <= axis < rank} if rank else set()
+    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +154,7 @@ class _Uses:
                 if is_standard and op_type in _LAYOUT_OPS and index == 0 and node.output:
                     passed_to[name].append(node.output[0])
                 else:
-                    direct[name].append(_Use(op_type, node.name, index))
+                    direct[name].append(_Use(op_type, node.name, index, _channel_axis(node, index)))
         return cls(direct, passed_to)
 
     def reached_from(self, name: str) -> list[_Use]:

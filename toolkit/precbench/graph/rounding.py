@@ -1,4 +1,4 @@
-"""Round chosen initializers of a model to decimals: a new model, and one outcome per initializer."""
+"""Round chosen initializers of a model to grids: a new model, and one outcome per initializer."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from precbench.errors import ModelError, TargetError
 from precbench.graph.initializers import Initializer, Role, list_initializers
 from precbench.graph.model import HeldTensor, OnnxModel, graphs, is_external
 from precbench.graph.targets import Plan
-from precbench.grids import round_to_decimals
+from precbench.grids import DecimalGrid, Grid
 
 NOT_TARGETED = "not targeted"
 ROUNDABLE_TYPES = ("FLOAT16", "FLOAT", "DOUBLE")
@@ -25,7 +25,8 @@ class Outcome:
 
     Attributes:
         initializer: its name.
-        decimals: N where it was rounded, None where it was skipped.
+        grid: the text of the grid that it was rounded to, fitted to it; None where it was skipped.
+        decimals: N where that grid is decimal.
         skipped: why it was not rounded, None where it was.
         elements: how many it has.
         changed: how many of them have another value now.
@@ -34,6 +35,7 @@ class Outcome:
     initializer: str
     layer: str
     group: str | None
+    grid: str | None
     decimals: int | None
     skipped: str | None
     elements: int
@@ -63,7 +65,7 @@ def round_model(model: OnnxModel, plan: Plan) -> Rounded:
     """Round the planned initializers of a model; the model given is not modified.
 
     The law: the new model equals the old one field by field except for the values of the rounded tensors, which are
-    `grids.round_to_decimals` of the old ones, in the same storage (raw bytes, typed values or external data).
+    `grid.fitted(…).nearest(…)` of the old ones, in the same storage (raw bytes, typed values or external data).
 
     Raises:
         ModelError: a planned tensor holds NaN or infinity.
@@ -79,13 +81,14 @@ def round_model(model: OnnxModel, plan: Plan) -> Rounded:
         if initializer is None:
             continue
         skipped = _reason_to_skip(initializer, plan)
-        changed = 0
+        changed, grid = 0, None
         if skipped is None:
             before = model.values(held)
-            after = rounded_values(initializer.name, before, plan.decimals[initializer.name])
+            grid = fitted_grid(initializer, before, plan.grids[initializer.name])
+            after = grid.nearest(before)
             changed = int(np.count_nonzero(before != after))
             _store(held, after, replaced)
-        outcomes.append(_outcome(initializer, plan, skipped, changed))
+        outcomes.append(_outcome(initializer, grid, skipped, changed))
     return Rounded(
         model=OnnxModel(proto=proto, folder=model.folder, replaced=replaced),
         outcomes=(*outcomes, *_sparse_outcomes(proto)),
@@ -100,6 +103,7 @@ def _sparse_outcomes(proto: onnx.ModelProto) -> Iterator[Outcome]:
                 initializer=sparse.values.name,
                 layer=sparse.values.name,
                 group=None,
+                grid=None,
                 decimals=None,
                 skipped="sparse initializers are not rounded",
                 elements=sum(sparse.values.dims),
@@ -144,7 +148,7 @@ def check_plan(plan: Plan, initializers: Iterable[Initializer]) -> None:
     Raises:
         TargetError: it names one that is not among them.
     """
-    unknown = plan.decimals.keys() - {i.name for i in initializers}
+    unknown = plan.grids.keys() - {i.name for i in initializers}
     if unknown:
         raise TargetError(
             f"the plan names {min(unknown)!r}, which the model has not",
@@ -153,37 +157,39 @@ def check_plan(plan: Plan, initializers: Iterable[Initializer]) -> None:
 
 
 def _reason_to_skip(initializer: Initializer, plan: Plan) -> str | None:
-    if initializer.name not in plan.decimals:
+    if initializer.name not in plan.grids:
         return NOT_TARGETED
     if initializer.dtype not in ROUNDABLE_TYPES:
-        return f"{initializer.dtype} is not rounded to decimals; {', '.join(ROUNDABLE_TYPES)} are"
+        return f"{initializer.dtype} is not rounded; {', '.join(ROUNDABLE_TYPES)} are"
     return None
 
 
-def rounded_values(name: str, values: NDArray[Any], decimals: int) -> NDArray[Any]:
-    """Return a tensor's values rounded to decimals.
+def fitted_grid(initializer: Initializer, values: NDArray[Any], grid: Grid) -> Grid:
+    """Return a grid fitted to a tensor's values, whose nearest points they become.
 
     Args:
-        name: of the tensor, for messages.
+        initializer: whose values they are.
         values: of a type in `ROUNDABLE_TYPES`.
-        decimals: 0 to 12.
+        grid: to fit.
 
     Raises:
-        ModelError: there is NaN or infinity among them.
+        ModelError: there is NaN or infinity among the values.
+        UsageError: the grid does not fit such a tensor.
     """
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
         remedy = "repair the model, or leave that initializer out (--target, --regex, --group)"
-        raise _not_finite(f"the weights {name!r}", bad, values.size, remedy)
-    return round_to_decimals(values, decimals)
+        raise _not_finite(f"the weights {initializer.name!r}", bad, values.size, remedy)
+    return grid.fitted(values, initializer.channel_axis)
 
 
-def _outcome(initializer: Initializer, plan: Plan, skipped: str | None, changed: int) -> Outcome:
+def _outcome(initializer: Initializer, grid: Grid | None, skipped: str | None, changed: int) -> Outcome:
     return Outcome(
         initializer=initializer.name,
         layer=initializer.layer,
         group=initializer.group,
-        decimals=plan.decimals[initializer.name] if skipped is None else None,
+        grid=None if grid is None else str(grid),
+        decimals=grid.decimals if isinstance(grid, DecimalGrid) else None,
         skipped=skipped,
         elements=initializer.elements,
         changed=changed,

@@ -1,4 +1,4 @@
-"""Which initializers to round, and to how many decimals: from what a user types to a plan."""
+"""Which initializers to round, and to which grid: from what a user types to a plan."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from precbench.errors import TargetError, UsageError
 from precbench.graph.initializers import Initializer, Role
 from precbench.graph.metadata import match_names
-from precbench.grids import check_decimals
+from precbench.grids import DecimalGrid, Grid, parse_grid
 from precbench.nearest import nearest
 
 
@@ -23,11 +23,14 @@ class SelectorKind(StrEnum):
 
 
 _ORDER = tuple(SelectorKind)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
+_GRID_LIKE = re.compile(r"[+-]?[0-9]{1,9}|b?float[0-9a-z_]+|[0-9a-z-]+:[^=:]+(?::[a-z0-9]+)?", re.ASCII)
+"""What stands for a grid behind a pattern: a number of decimals, or a text like one of a grid, spelled rightly or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """A pattern that selects initializers, with decimals of its own or None for the call's default.
+    """A pattern that selects initializers, with a grid of its own or None for the call's default.
 
     - op-type: the floating-point weights of every `Conv`, `Gemm`, … node;
     - group: the weights of a group of layers named in the model's metadata;
@@ -39,40 +42,44 @@ class Selector:
 
     kind: SelectorKind
     pattern: str
-    decimals: int | None = None
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Decimals per initializer name. An initializer that is not named stays as it is."""
+    """A grid per initializer name. An initializer that is not named stays as it is."""
 
-    decimals: Mapping[str, int]
+    grids: Mapping[str, Grid]
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON, names in the model's order."""
-        return {"decimals": dict(self.decimals)}
+        return {"grids": {name: str(grid) for name, grid in self.grids.items()}}
 
 
 def parse_selector(kind: SelectorKind, text: str) -> Selector:
-    """Read `PATTERN` or `PATTERN=N`, as typed after `--target`, `--group`, `--regex` or `--op-type`.
+    """Read `PATTERN`, `PATTERN=N` or `PATTERN=GRID`, as typed after `--target`, `--group`, `--regex` or `--op-type`.
 
     Raises:
-        UsageError: the pattern is empty, N is out of range, or the regular expression is not one.
+        UsageError: the pattern is empty, N is out of range, the grid or the regular expression is not one.
     """
-    pattern, equals, number = text.rpartition("=")
-    if not (equals and re.fullmatch(r"[+-]?[0-9]{1,9}", number)):
-        pattern, number = text, ""
+    pattern, equals, own = text.rpartition("=")
+    if not (equals and _GRID_LIKE.fullmatch(own)):
+        pattern, own = text, ""
     if not pattern:
         raise UsageError(
             f"--{kind} has the empty pattern {text!r}", "write PATTERN, or PATTERN=N for decimals of its own"
         )
     if kind is SelectorKind.REGEX:
         _compile(pattern)
-    return Selector(kind=kind, pattern=pattern, decimals=check_decimals(int(number)) if number else None)
+    return Selector(kind=kind, pattern=pattern, grid=_grid(own) if own else None)
+
+
+def _grid(text: str) -> Grid:
+    return DecimalGrid(int(text)) if _WHOLE.fullmatch(text) else parse_grid(text)
 
 
 def select(
-    initializers: Sequence[Initializer], selectors: Sequence[Selector] = (), *, decimals: int | None = None
+    initializers: Sequence[Initializer], selectors: Sequence[Selector] = (), *, grid: Grid | None = None
 ) -> Plan:
     """Turn selectors into a plan.
 
@@ -83,18 +90,27 @@ def select(
     Args:
         initializers: of the model.
         selectors: at least one match is asked of each.
-        decimals: for the selectors that name none, 0 to 12.
+        grid: for the selectors that name none.
 
     Raises:
         TargetError: a selector matches nothing (the message names the nearest candidates), or the model has no weights.
-        UsageError: a selector has no decimals and none were given for all.
+        UsageError: a selector has no grid and none was given for all.
     """
-    chosen: dict[str, int] = {}
-    if not selectors:
-        chosen = dict.fromkeys(default_targets(initializers), _decimals(None, decimals))
+    check_grid_given(selectors, grid)
+    chosen: dict[str, Grid | None] = {} if selectors else dict.fromkeys(default_targets(initializers), grid)
     for selector in sorted(selectors, key=lambda s: _ORDER.index(s.kind)):
-        chosen |= dict.fromkeys(_matches(initializers, selector), _decimals(selector.decimals, decimals))
-    return Plan(decimals={i.name: chosen[i.name] for i in initializers if i.name in chosen})
+        chosen |= dict.fromkeys(_matches(initializers, selector), selector.grid or grid)
+    return Plan(grids={i.name: found for i in initializers if (found := chosen.get(i.name)) is not None})
+
+
+def check_grid_given(selectors: Sequence[Selector], grid: Grid | None) -> None:
+    """Refuse a call that names no grid for a pattern, before any work is done.
+
+    Raises:
+        UsageError: neither the call nor each of its patterns names one.
+    """
+    if grid is None and (not selectors or any(selector.grid is None for selector in selectors)):
+        raise UsageError("no number of decimals is given", "add --dp N or --grid GRID, or write PATTERN=N")
 
 
 def default_targets(initializers: Sequence[Initializer]) -> tuple[str, ...]:
@@ -111,12 +127,6 @@ def default_targets(initializers: Sequence[Initializer]) -> tuple[str, ...]:
             "see what it has with `precbench inspect`, and name initializers with --target or --regex",
         )
     return weights
-
-
-def _decimals(own: int | None, default: int | None) -> int:
-    if own is None and default is None:
-        raise UsageError("no number of decimals is given", "add --dp N, or write PATTERN=N")
-    return check_decimals(own if own is not None else default)
 
 
 def _matches(initializers: Sequence[Initializer], selector: Selector) -> list[str]:

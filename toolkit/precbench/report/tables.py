@@ -137,9 +137,9 @@ def _largest_confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -
 
 def screening_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """One row per layer, one column per number of decimals: whether it holds, and how many images that took."""
-    decimals = sorted({one["decimals"] for one in layers})
-    found = {(one["layer"], one["decimals"]): one for one in layers}
-    table = plain_table("layer", *(counted(number, "decimal") for number in decimals))
+    grids = list(dict.fromkeys(one["grid"] for one in layers))
+    found = {(one["layer"], one["grid"]): one for one in layers}
+    table = plain_table("layer", *grids)
     for layer in dict.fromkeys(one["layer"] for one in layers):
         add_row(table, layer, *(_screened(found[layer, number]) for number in decimals))
     return table

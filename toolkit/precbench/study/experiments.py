@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from precbench.errors import TargetError, UsageError
 from precbench.graph import Initializer, Plan, Selector, select
 from precbench.graph.targets import SelectorKind, default_targets
+from precbench.grids import DecimalGrid
 from precbench.nearest import nearest
 from precbench.study.definition import ExperimentSection, Targets
 
@@ -55,19 +56,19 @@ def _points(experiment: ExperimentSection, initializers: Sequence[Initializer]) 
     match Targets(experiment.targets):
         case Targets.ALL:
             for decimals in experiment.decimals:
-                plan = select(initializers, decimals=decimals)
+                plan = select(initializers, grid=DecimalGrid(decimals))
                 yield Point(experiment=experiment.name, name=f"dp{decimals}", parts={"all": decimals}, plan=plan)
         case Targets.EACH_GROUP:
             for group, decimals in itertools.product(_groups(experiment, initializers), experiment.decimals):
                 yield _of_groups(experiment, initializers, {group: decimals})
         case Targets.EACH_LAYER:
-            for layer, names in _layers(initializers).items():
+            for layer, names in target_layers(initializers).items():
                 for decimals in experiment.decimals:
                     yield Point(
                         experiment=experiment.name,
                         name=f"{layer}.dp{decimals}",
                         parts={layer: decimals},
-                        plan=Plan(decimals=dict.fromkeys(names, decimals)),
+                        plan=Plan(grids=dict.fromkeys(names, DecimalGrid(decimals))),
                     )
         case Targets.COMBINATIONS:
             for parts in _combinations(experiment):
@@ -82,7 +83,7 @@ def _of_groups(experiment: ExperimentSection, initializers: Sequence[Initializer
                 f"experiment {experiment.name!r} names the group {group!r}, the model has {', '.join(known) or 'none'}",
                 nearest(group, known) if known else "name groups in [groups]",
             )
-    selectors = [Selector(kind=SelectorKind.GROUP, pattern=group, decimals=n) for group, n in parts.items()]
+    selectors = [Selector(kind=SelectorKind.GROUP, pattern=group, grid=DecimalGrid(n)) for group, n in parts.items()]
     plan = select(initializers, selectors)
     name = ",".join(f"{group}.dp{decimals}" for group, decimals in parts.items())
     return Point(experiment=experiment.name, name=name, parts=dict(parts), plan=plan)
@@ -109,7 +110,8 @@ def _groups(experiment: ExperimentSection, initializers: Sequence[Initializer]) 
     return groups
 
 
-def _layers(initializers: Sequence[Initializer]) -> dict[str, list[str]]:
+def target_layers(initializers: Sequence[Initializer]) -> dict[str, list[str]]:
+    """Return each layer that has targets, with their names, in the model's order."""
     targets, layers = set(default_targets(initializers)), dict[str, list[str]]()
     for initializer in initializers:
         if initializer.name in targets:

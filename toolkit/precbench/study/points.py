@@ -21,7 +21,7 @@ from precbench.study.experiments import Point
 from precbench.study.journal import Journal, PointState, Predictions, State
 from precbench.sweep import Batches, Limits, Variant, rounded_variant, sweep
 
-BASE = Plan(decimals={})
+BASE = Plan(grids={})
 BATCH = 32
 _PASS_S = 60.0  # what a kill may lose
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnx", "onnx-ir", "numpy", "precbench")
@@ -131,7 +131,7 @@ def evaluate_points(
 
 
 def _variant(key: str, model: OnnxModel, plan: Plan) -> Variant:
-    return rounded_variant(key, model, plan) if plan.decimals else Variant(name=key, values=dict)
+    return rounded_variant(key, model, plan) if plan.grids else Variant(name=key, values=dict)
 
 
 def _batches(base: Path, test: EvaluationSet) -> Batches:
@@ -146,5 +146,5 @@ def _batches(base: Path, test: EvaluationSet) -> Batches:
 
 def _amounts(model: OnnxModel, plan: Plan) -> dict[str, int]:
     """How many weights the plan rounds, and how many of these it changes."""
-    outcomes = [o for o in round_model(model, plan).outcomes if o.skipped is None] if plan.decimals else []
+    outcomes = [o for o in round_model(model, plan).outcomes if o.skipped is None] if plan.grids else []
     return {"elements": sum(o.elements for o in outcomes), "changed": sum(o.changed for o in outcomes)}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from precbench.accuracy import Accuracy, Flips, accuracy_of, confusion_matrix, flips
 from precbench.accuracy.noninferiority import Decision, decide, smallest_margin_points
+from precbench.grids import DecimalGrid
 from precbench.study.definition import AccuracySection, Study
 from precbench.study.experiments import Point
 from precbench.study.journal import Journal, PointState, Predictions, State
@@ -163,7 +164,9 @@ def winner(rows: Sequence[Row], elements: Mapping[str, int]) -> Row | None:
     """
 
     def cost(row: Row) -> int:
-        return sum(count * row.point.plan.decimals.get(name, 9) for name, count in elements.items())
+        grids = row.point.plan.grids
+        decimals = {name: grid.decimals for name, grid in grids.items() if isinstance(grid, DecimalGrid)}
+        return sum(count * decimals.get(name, 9) for name, count in elements.items())
 
     return min((row for row in rows if row.keeps), key=cost, default=None)
 

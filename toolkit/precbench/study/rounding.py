@@ -1,11 +1,12 @@
 """Round a file, whichever of the two kinds a user has: an ONNX model, or the Keras checkpoint of the paper."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from precbench.errors import TargetError, UsageError
+from precbench.errors import TargetError
 from precbench.files import check_named, check_not_input, check_output, file_digest
 from precbench.graph import (
     Initializer,
@@ -23,7 +24,8 @@ from precbench.graph import (
     select,
 )
 from precbench.graph.rounding import NOT_TARGETED
-from precbench.grids import check_decimals
+from precbench.graph.targets import check_grid_given
+from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.study.definition import shipped_groups
 
@@ -61,7 +63,7 @@ def round_file(
     output: Path | None,
     selectors: Sequence[Selector] = (),
     *,
-    decimals: int | None = None,
+    grid: Grid | None = None,
     architecture: Path | None = None,
     force: bool = False,
     progress: Progress = SILENT,
@@ -72,28 +74,29 @@ def round_file(
     exporting it and rounding gives.
 
     Args:
-        output: `<name>.dpN<suffix>` beside the model where None, `<name>.rounded<suffix>` with selectors.
+        output: beside the model where None: `<name>.dpN<suffix>`, `<name>.GRID<suffix>` of other grids,
+            `<name>.rounded<suffix>` with selectors.
         selectors: see `graph.select`.
-        decimals: for the selectors that name none.
+        grid: for the selectors that name none.
         architecture: the JSON of a Keras `.weights.h5` that records no layer names.
         force: replace the output where it exists.
 
     Raises:
         PrecbenchError: the model cannot be read or rounded as asked, or the output exists; nothing is left then.
     """
-    check_decimals_given(selectors, decimals)
+    check_grid_given(selectors, grid)
     check_named(model)
-    path = output or _beside(model, "rounded" if selectors else f"dp{decimals}")
+    path = output or _beside(model, "rounded" if selectors or grid is None else short_name(grid))
     check_not_input(path, [model, architecture])
     check_output(path, force=force)
     digest = file_digest(model) if model.is_file() else ""
     with progress.track(f"rounding {model.name}", 1) as advance:
         if model.suffix.lower() in _KERAS_SUFFIXES:
-            plan, outcomes = _round_keras(model, path, selectors, decimals, architecture)
+            plan, outcomes = _round_keras(model, path, selectors, grid, architecture)
             notes: tuple[str, ...] = ()
         else:
             loaded = load_model(model)
-            plan = select(list_initializers(loaded), selectors, decimals=decimals)
+            plan = select(list_initializers(loaded), selectors, grid=grid)
             rounded = round_onnx(loaded, plan, path)
             outcomes, notes = rounded.outcomes, rounded.notes
         advance(1)
@@ -104,6 +107,13 @@ def _beside(model: Path, how: str) -> Path:
     """`model.onnx` -> `model.dp4.onnx`; Keras 3 asks for `.weights.h5` at the end, so that stays together."""
     suffix = ".weights.h5" if model.name.endswith(".weights.h5") else model.suffix
     return model.with_name(f"{model.name.removesuffix(suffix)}.{how}{suffix}")
+
+
+def short_name(grid: Grid) -> str:
+    """Return how a grid is called in the name of a file: `dp4`, `int-8-channel`."""
+    if isinstance(grid, DecimalGrid):
+        return f"dp{grid.decimals}"
+    return re.sub(r"[^A-Za-z0-9.]+", "-", str(grid)).strip("-.")
 
 
 def round_onnx(model: OnnxModel, plan: Plan, output: Path) -> Rounded:
@@ -129,20 +139,8 @@ def is_skipped_target(skipped: str | None) -> bool:
     return skipped not in (None, NOT_TARGETED)
 
 
-def check_decimals_given(selectors: Sequence[Selector], decimals: int | None) -> None:
-    """Refuse a call that names no usable number of decimals, before any work is done.
-
-    Raises:
-        UsageError: neither the call nor each of its patterns names one, or it lies outside 0 to 12.
-    """
-    if decimals is not None:
-        check_decimals(decimals)
-    if decimals is None and (not selectors or any(s.decimals is None for s in selectors)):
-        raise UsageError("no number of decimals is given", "add --dp N, or write PATTERN=N")
-
-
 def _round_keras(
-    model: Path, output: Path, selectors: Sequence[Selector], decimals: int | None, architecture: Path | None
+    model: Path, output: Path, selectors: Sequence[Selector], grid: Grid | None, architecture: Path | None
 ) -> tuple[Plan, tuple[Outcome, ...]]:
     from precbench.checkpoints.checkpoint_variables import list_variables
     from precbench.checkpoints.rounding import round_checkpoint
@@ -164,6 +162,6 @@ def _round_keras(
         )
         for position, variable in enumerate(variables)
     ]
-    plan = select(initializers, selectors, decimals=decimals)
-    outcomes = round_checkpoint(model, output, plan.decimals, architecture=architecture)
+    plan = select(initializers, selectors, grid=grid)
+    outcomes = round_checkpoint(model, output, plan.grids, architecture=architecture)
     return plan, tuple(replace(outcome, group=groups[outcome.initializer]) for outcome in outcomes)

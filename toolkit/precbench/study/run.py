@@ -28,6 +28,7 @@ from precbench.graph import (
     take_census,
 )
 from precbench.graph.targets import default_targets
+from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings, environment
 from precbench.runtime.providers import check_listed
@@ -38,7 +39,7 @@ from precbench.study.journal import Stage, State
 from precbench.study.material import TRAINING_STATE, Material, Places
 from precbench.study.points import BASE, EvaluationSet, evaluate_points, labels_key, point_key
 from precbench.study.results import Row, accuracy_json, base_json, rows_by_experiment, winner
-from precbench.study.rounding import RoundedFile, round_onnx
+from precbench.study.rounding import RoundedFile, round_onnx, short_name
 from precbench.study.run_folder import BASE_MODEL, RESULTS, VARIANT_STAGE, RunFolder
 
 SCHEMA_VERSION = 2
@@ -122,14 +123,15 @@ class Run:
             self._export(key, checkpoint)
         return self.folder / BASE_MODEL
 
-    def ensure_variant(self, selectors: Sequence[Selector] = (), *, decimals: int | None = None) -> tuple[str, Stage]:
+    def ensure_variant(self, selectors: Sequence[Selector] = (), *, grid: Grid | None = None) -> tuple[str, Stage]:
         """Round the base model; returns the variant's name, with the stage whose facts say what was rounded."""
         model = load_model(self.ensure_base())
         initializers = list_initializers(model)
-        plan = select(initializers, selectors, decimals=decimals)
-        is_uniform = decimals is not None and plan == select(initializers, decimals=decimals)
-        name = f"dp{decimals}" if is_uniform else _plan_name(plan)
-        return name, self._ensure_file(name, model, plan, decimals if is_uniform else None)
+        plan = select(initializers, selectors, grid=grid)
+        is_uniform = grid is not None and plan == select(initializers, grid=grid)
+        name = short_name(grid) if grid is not None and is_uniform else _plan_name(plan)
+        decimals = grid.decimals if is_uniform and isinstance(grid, DecimalGrid) else None
+        return name, self._ensure_file(name, model, plan, decimals)
 
     def variants(self) -> dict[str, Stage]:
         """Return the variants of the present base model that are done, by name."""

@@ -1,4 +1,4 @@
-"""Which layers of a model hold at N decimals, asked of as few images as the answers take."""
+"""Which layers of a model hold on a grid, asked of as few images as the answers take."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,35 +10,36 @@ from numpy.typing import NDArray
 from precbench.accuracy import check_classes
 from precbench.datasets import Preprocessing
 from precbench.errors import DataError
-from precbench.graph import list_initializers, load_model
+from precbench.graph import Plan, list_initializers, load_model
+from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, fixed_batch
-from precbench.study.definition import ExperimentSection, Targets
 from precbench.study.evaluation import EvaluationData, image_feeds, is_classifier, model_preprocessing, with_class_names
-from precbench.study.experiments import points_of
+from precbench.study.experiments import target_layers
 from precbench.sweep import Screened, rounded_variant, screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenedLayer:
-    """A layer at so many decimals, and what screening says of it."""
+    """A layer on a grid, and what screening says of it."""
 
     layer: str
-    decimals: int
+    grid: Grid
     found: Screened
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         found = self.found.to_json()
         del found["variant"]
-        return {"layer": self.layer, "decimals": self.decimals, **found}
+        decimals = self.grid.decimals if isinstance(self.grid, DecimalGrid) else None
+        return {"layer": self.layer, "grid": str(self.grid), "decimals": decimals, **found}
 
 
 def screen_layers(
     session: Session,
     data: EvaluationData,
     *,
-    decimals: Sequence[int],
+    grids: Sequence[Grid],
     margin_points: float = 0.5,
     alpha: float = 0.05,
     preprocessing: Preprocessing | None = None,
@@ -46,12 +47,12 @@ def screen_layers(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> list[ScreenedLayer]:
-    """Say of each target layer at each number of decimals whether it loses at most the margin.
+    """Say of each target layer on each grid whether it loses at most the margin.
 
     Args:
         session: of the full-precision model.
         data: labelled; what is asked is asked of all of it.
-        decimals: each 0..12.
+        grids: no two with one text.
         margin_points: see `sweep.screen`.
         alpha: see `sweep.screen`.
         preprocessing: of images; None for what the model's metadata says.
@@ -60,7 +61,7 @@ def screen_layers(
         progress: told of each block.
 
     Returns:
-        One per layer and number of decimals, in the model's order.
+        One per layer and grid, in the model's order.
 
     Raises:
         DataError: there are no labels, or the model is no classifier of the data.
@@ -72,11 +73,15 @@ def screen_layers(
     data = with_class_names(data, session.model)
     assert data.labels is not None
     model, classes = load_model(session.model), session.outputs[0].shape[1]
-    experiment = ExperimentSection(name="layers", targets=Targets.EACH_LAYER, decimals=tuple(decimals))
-    points = {point.name: point for point in points_of(experiment, list_initializers(model))}
+    initializers = list_initializers(model)
+    points = {
+        f"{layer} {grid}": (layer, grid, Plan(grids=dict.fromkeys(names, grid)))
+        for layer, names in target_layers(initializers).items()
+        for grid in grids
+    }
     found = screen(
         model,
-        [rounded_variant(name, model, point.plan) for name, point in points.items()],
+        [rounded_variant(name, model, plan) for name, (_, _, plan) in points.items()],
         check_classes(data.labels, classes if isinstance(classes, int) else None),
         _maker(session, data, preprocessing),
         session.settings,
@@ -88,9 +93,7 @@ def screen_layers(
     )
     by_name = {one.variant: one for one in found}
     return [
-        ScreenedLayer(layer=layer, decimals=number, found=by_name[name])
-        for name, point in points.items()
-        for layer, number in point.parts.items()
+        ScreenedLayer(layer=layer, grid=grid, found=by_name[name]) for name, (layer, grid, _) in points.items()
     ]
 
 

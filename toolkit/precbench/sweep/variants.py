@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.graph import OnnxModel, Plan, list_initializers
-from precbench.graph.rounding import ROUNDABLE_TYPES, check_plan, rounded_values
+from precbench.graph import Initializer, OnnxModel, Plan, list_initializers
+from precbench.graph.rounding import ROUNDABLE_TYPES, check_plan, fitted_grid
+from precbench.grids import Grid
 
 Values = Mapping[int, NDArray[Any]]
 
@@ -39,17 +40,21 @@ def rounded_variant(name: str, model: OnnxModel, plan: Plan) -> Variant:
     """
     listed = {initializer.name: initializer for initializer in list_initializers(model)}
     check_plan(plan, listed.values())
-    decimals = {
-        listed[name].position: number for name, number in plan.decimals.items() if listed[name].dtype in ROUNDABLE_TYPES
+    chosen = {
+        listed[name].position: (listed[name], grid)
+        for name, grid in plan.grids.items()
+        if listed[name].dtype in ROUNDABLE_TYPES
     }
-    return Variant(name=name, values=lambda: _rounded(model, decimals))
+    return Variant(name=name, values=lambda: _rounded(model, chosen))
 
 
-def _rounded(model: OnnxModel, decimals: Mapping[int, int]) -> Values:
+def _rounded(model: OnnxModel, chosen: Mapping[int, tuple[Initializer, Grid]]) -> Values:
     rounded = {}
     for held in model.tensors():
-        if held.position in decimals:
-            rounded[held.position] = rounded_values(held.name, model.values(held), decimals[held.position])
+        if held.position in chosen:
+            initializer, grid = chosen[held.position]
+            values = model.values(held)
+            rounded[held.position] = fitted_grid(initializer, values, grid).nearest(values)
     return rounded
 
 

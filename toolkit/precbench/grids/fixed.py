@@ -1,0 +1,107 @@
+"""Fixed-point numbers: Q format, and the position of the point by SQNR (Lin et al. 2016)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import log2
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precbench.errors import UsageError
+from precbench.grids.grid import FittedGrid
+from precbench.grids.step import check_bits
+from precbench.grids.table import Table, TableGrid, midway
+
+_SPAN = 120  # a step lies between 2^-120 and 2^120
+AUTO_BITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FixedGrid(TableGrid):
+    """Two's complement fixed point: multiples of 2^-n from -2^m to 2^m - 2^-n. Ties go to even, beyond is cut off.
+
+    Qm.n has a sign bit besides its m integer and n fraction bits (the convention of Texas Instruments): 1 + m + n bits.
+
+    Args:
+        integer_bits: m; negative where the point lies above the first bit.
+        fraction_bits: n; negative where it lies below the last.
+
+    Raises:
+        UsageError: 1 + m + n is not from 2 to 16, or the step is not from 2^-120 to 2^120.
+    """
+
+    integer_bits: int
+    fraction_bits: int
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        check_bits(1 + self.integer_bits + self.fraction_bits, f"{self}, ", 2, 16)
+        if abs(self.fraction_bits) > _SPAN:
+            raise UsageError(f"{self} has a step of 2^{-self.fraction_bits}", f"give at most {_SPAN} fraction bits")
+
+    def __str__(self) -> str:
+        """Return `fixed:Qm.n`."""
+        return f"fixed:Q{self.integer_bits}.{self.fraction_bits}"
+
+    def table(self) -> Table:
+        """Return the points."""
+        return _table(1 + self.integer_bits + self.fraction_bits, self.fraction_bits)
+
+
+@dataclass(frozen=True, slots=True)
+class AutoFixedGrid(FittedGrid):
+    """Fixed point of b bits, the point where the tensor's SQNR is highest.
+
+    After D. Lin, S. Talathi, S. Annapureddy, "Fixed Point Quantization of Deep Convolutional Networks", ICML 2016, who
+    choose the step by SQNR too; how many bits each layer gets of a total is `bits_by_layer`.
+
+    Args:
+        bits_wide: b, 2 to 16.
+    """
+
+    bits_wide: int = AUTO_BITS
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        check_bits(self.bits_wide, "fixed:auto:", 2, 16)
+
+    def __str__(self) -> str:
+        """Return `fixed:auto:b`."""
+        return f"fixed:auto:{self.bits_wide}"
+
+    def fitted(self, values: NDArray[Any], channel_axis: int | None = None) -> FixedGrid:
+        """Return the Q format of b bits with the highest SQNR; of equals that with the finer step."""
+        del channel_axis
+        wide = np.asarray(values, np.float64)
+        largest = float(np.abs(wide).max(initial=0.0))
+        top = 0 if largest == 0 else int(np.ceil(log2(largest)))
+        tried = [integer for integer in range(top - 4, top + 2) if abs(self.bits_wide - 1 - integer) <= _SPAN]
+        grids = [FixedGrid(integer, self.bits_wide - 1 - integer) for integer in tried]
+        return min(grids, key=lambda grid: float(np.square(grid.nearest(wide) - wide).sum()))
+
+
+def bits_by_layer(elements: Mapping[str, int], bits: float) -> dict[str, float]:
+    """Return how many bits each layer gets, so many on average over the weights, for the highest SQNR at the output.
+
+    Lin et al.: a layer's noise counts as its SQNR, 6.02 dB a bit, and its cost as its number of weights; the optimum
+    gives a layer with half as many weights half a bit more: beta_i - beta_j = log2(rho_j / rho_i) / 2.
+
+    Args:
+        elements: layer to its number of weights, at least 1.
+        bits: on average over all weights.
+
+    Returns:
+        Layer to bits, not whole numbers.
+    """
+    total = sum(elements.values())
+    mean = sum(count * log2(count) for count in elements.values()) / total
+    return {layer: bits + (mean - log2(count)) / 2 for layer, count in elements.items()}
+
+
+@cache
+def _table(bits: int, fraction_bits: int) -> Table:
+    codes = np.arange(-(1 << (bits - 1)), 1 << (bits - 1), dtype=np.int64)
+    points = np.ldexp(codes.astype(np.float64), -fraction_bits)
+    return Table(points=points, borders=midway(points), upward=codes[1:] % 2 == 0, codes=codes, bits=bits)
