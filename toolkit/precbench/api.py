@@ -34,9 +34,9 @@ def round_model(
         model: ONNX, a Keras weights H5, or `.keras`.
         decimals: 0 to 12; for the targets that give none.
         grid: in place of `decimals`: a `precbench.grids.Grid`, one of your own perhaps, or its text such as "int:8".
-        targets: glob over initializer names to decimals or a grid (None: as given for all). Where not given, the groups that the
-            model's metadata names, else the constant weights of Conv, ConvTranspose, Gemm and MatMul.
-        output: `<name>.dpN<suffix>` beside the model where not given.
+        targets: glob over initializer names to decimals or a grid (None: as given for all). Where not given, the groups
+            that the model's metadata names, else the constant weights of Conv, ConvTranspose, Gemm and MatMul.
+        output: `<name>.dpN<suffix>` or the like beside the model where not given.
         force: replace the output where it exists.
 
     Returns:

@@ -24,9 +24,9 @@ def round_checkpoint(
 ) -> tuple[Outcome, ...]:
     """Write a copy of a checkpoint in which the named variables are rounded; return one outcome per variable.
 
-    The law: the values are the nearest points of the grid fitted to the old ones; every other dataset, attribute and archive
-    member is equal, and the copy is complete or absent under its name. An output that exists is replaced: the caller
-    asks first.
+    The law: the values are the nearest points of the grid fitted to the old ones; every other dataset, attribute and
+    archive member is equal, and the copy is complete or absent under its name. An output that exists is replaced: the
+    caller asks first.
 
     Args:
         path: a weights `.h5` of Keras 1, 2 or 3, a whole-model `.h5` or a `.keras` file.

@@ -1,5 +1,6 @@
 """`precbench round`: round chosen weights of a model to N decimals, or to another grid."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,8 @@ def round_(
 ) -> None:
     """Round a model's weights to N decimals.
 
-    Or to another number grid, --grid. Rounding is correct (half to even, of the exact value), and everything else in the file stays as it is.
+    Or to another number grid, --grid. Rounding is correct (half to even, of the exact value), and everything else
+    in the file stays as it is.
 
     Without patterns: the groups that the model names (the paper's set), else the weights of Conv, ConvTranspose, Gemm
     and MatMul. Where several patterns match one initializer, --target decides before --regex, --group, --op-type.
@@ -63,11 +65,11 @@ def round_(
     """
     from rich.console import Console
 
+    from precbench.cli.quantities import parse_grid_given
+    from precbench.graph.targets import check_grid_given
     from precbench.report.sentences import about_what_was_left
     from precbench.report.tables import outcome_table
     from precbench.report.terminal import say
-    from precbench.cli.quantities import parse_grid_given
-    from precbench.graph.targets import check_grid_given
 
     selectors, default = _selectors(op_type, group, regex, target), parse_grid_given(dp, grid)
     check_grid_given(selectors, default)
@@ -87,7 +89,7 @@ def round_(
 def _selectors(op_type: Patterns, group: Patterns, regex: Patterns, target: Patterns) -> list[Any]:
     from precbench.graph.targets import SelectorKind, parse_selector
 
-    groups = [name.strip() for text in group or [] for name in text.split(",")]
+    groups = [name.strip() for text in group or [] for name in re.findall(r"(?:posit:\d+,\d+|[^,])+|^$", text)]
     typed = {
         SelectorKind.OP_TYPE: op_type,
         SelectorKind.GROUP: groups,

@@ -25,7 +25,7 @@ class SelectorKind(StrEnum):
 _ORDER = tuple(SelectorKind)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 _GRID_LIKE = re.compile(r"[+-]?[0-9]{1,9}|b?float[0-9a-z_]+|[0-9a-z-]+:[^=:]+(?::[a-z0-9]+)?", re.ASCII)
-"""What stands for a grid behind a pattern: a number of decimals, or a text like one of a grid, spelled rightly or not."""
+"""What stands for a grid behind a pattern: a number of decimals, or a text like that of a grid, right or misspelt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

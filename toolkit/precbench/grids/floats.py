@@ -48,7 +48,8 @@ class FloatGrid(TableGrid):
 
     def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return each value's nearest number, with its sign."""
-        return np.copysign(TableGrid.nearest(self, values), values)
+        signed: NDArray[Any] = np.copysign(TableGrid.nearest(self, values), values)
+        return signed
 
 
 @cache
@@ -56,7 +57,8 @@ def _table(name: str) -> Table:
     kind = np.dtype(FORMATS[name])
     width = 8 * kind.itemsize
     patterns = np.arange(1 << (width - 1), dtype=np.uint16 if width == 16 else np.uint8)  # the sign bit is not set
-    magnitudes = patterns.view(kind).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN is among the patterns
+        magnitudes = patterns.view(kind).astype(np.float64)
     magnitudes = magnitudes[np.isfinite(magnitudes)]  # ascending with the pattern, from zero
     codes = np.arange(len(magnitudes), dtype=np.int64)
     points = np.concatenate([-magnitudes[:0:-1], magnitudes])

@@ -32,10 +32,8 @@ class ScaledIntegers(TableGrid):
         """Return the points."""
         limit = (1 << (self.bits_wide - 1)) - 1
         codes = np.arange(-limit, limit + 1, dtype=np.int64)
-        points = codes * self.step
-        return Table(
-            points=points, borders=midway(points), upward=codes[1:] % 2 == 0, codes=codes, bits=self.bits_wide
-        )
+        points = codes.astype(np.float64) * np.float64(self.step)
+        return Table(points=points, borders=midway(points), upward=codes[1:] % 2 == 0, codes=codes, bits=self.bits_wide)
 
 
 @dataclass(frozen=True, slots=True)

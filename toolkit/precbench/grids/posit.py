@@ -1,4 +1,4 @@
-"""Posits: numbers with tapered precision, as the Posit Standard (2022) defines them, with any number of exponent bits."""
+"""Posits: numbers with tapered precision, after the Posit Standard (2022), with any number of exponent bits."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -67,4 +67,5 @@ def _places(table: Table, values: NDArray[Any]) -> NDArray[np.intp]:
     inside = places < len(table.borders)
     at = np.where(inside, places, 0)
     places = places + (inside & (table.borders[at] == wide) & table.upward[at])
-    return places.reshape(values.shape)
+    found: NDArray[np.intp] = places.reshape(values.shape)
+    return found

@@ -85,16 +85,22 @@ def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
     """One row per group (or layer, where there are no groups) of rounded initializers."""
     rounded = [o for o in outcomes if o["skipped"] is None]
     by_group = any(o["group"] for o in rounded)
-    totals: dict[tuple[str, int], list[int]] = {}
+    totals: dict[tuple[str, str], list[int]] = {}
     for outcome in rounded:
         name = (outcome["group"] or "no group") if by_group else outcome["initializer"]
-        sums = totals.setdefault((name, outcome["decimals"]), [0, 0, 0])
+        sums = totals.setdefault((name, outcome["grid"]), [0, 0, 0])
         for index, amount in enumerate((1, outcome["elements"], outcome["changed"])):
             sums[index] += amount
-    table = plain_table("group" if by_group else "initializer", "decimals", "initializers", "elements", "changed")
-    for (name, decimals), sums in totals.items():
-        add_row(table, name, str(decimals), *(count(amount) for amount in sums))
+    table = plain_table("group" if by_group else "initializer", "grid", "initializers", "elements", "changed")
+    for (name, grid), sums in totals.items():
+        add_row(table, name, _grid_name(grid), *(count(amount) for amount in sums))
     return table
+
+
+def _grid_name(grid: str) -> str:
+    """`decimal:2` -> 2 decimals."""
+    family, _, number = grid.partition(":")
+    return counted(int(number), "decimal") if family == "decimal" else grid
 
 
 MOST_CLASSES = 20
@@ -136,12 +142,12 @@ def _largest_confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -
 
 
 def screening_table(layers: Sequence[Mapping[str, Any]]) -> Table:
-    """One row per layer, one column per number of decimals: whether it holds, and how many images that took."""
+    """One row per layer, one column per grid: whether it holds, and how many images that took."""
     grids = list(dict.fromkeys(one["grid"] for one in layers))
     found = {(one["layer"], one["grid"]): one for one in layers}
-    table = plain_table("layer", *grids)
+    table = plain_table("layer", *map(_grid_name, grids))
     for layer in dict.fromkeys(one["layer"] for one in layers):
-        add_row(table, layer, *(_screened(found[layer, number]) for number in decimals))
+        add_row(table, layer, *(_screened(found[layer, grid]) for grid in grids))
     return table
 
 

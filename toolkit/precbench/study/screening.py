@@ -92,9 +92,7 @@ def screen_layers(
         progress=progress,
     )
     by_name = {one.variant: one for one in found}
-    return [
-        ScreenedLayer(layer=layer, grid=grid, found=by_name[name]) for name, (layer, grid, _) in points.items()
-    ]
+    return [ScreenedLayer(layer=layer, grid=grid, found=by_name[name]) for name, (layer, grid, _) in points.items()]
 
 
 def _maker(
