@@ -21,6 +21,7 @@ from precbench.bench.options import TimingOptions
 from precbench.bench.sequential import benchmark_sequentially
 from precbench.files import write_json
 from precbench.graph import list_initializers, load_model, select
+from precbench.grids import DecimalGrid
 from precbench.runtime import SessionSettings
 from precbench.study.rounding import round_onnx
 
@@ -93,7 +94,7 @@ def rounded(model: Path, folder: Path, decimals: int) -> Path:
     """Round the weights of a model (those that `precbench round` takes by default) into a folder."""
     output = folder / f"{model.stem}.dp{decimals}.onnx"
     loaded = load_model(model)
-    round_onnx(loaded, select(list_initializers(loaded), decimals=decimals), output)
+    round_onnx(loaded, select(list_initializers(loaded), grid=DecimalGrid(decimals)), output)
     return output
 
 

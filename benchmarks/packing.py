@@ -31,6 +31,7 @@ from precbench.deploy.packed.packing import pack
 from precbench.deploy.sizes import zstd_bytes
 from precbench.files import file_digest
 from precbench.graph import list_initializers, load_model, save_model
+from precbench.grids import DecimalGrid
 from precbench.report.figures import ratio_text
 from precbench.report.terminal import TerminalProgress
 from precbench.runtime import SessionSettings
@@ -118,7 +119,7 @@ def with_small_casts(model: Path, path: Path) -> int:
 def measured(model: Path, decimals: int, budget_s: float, folder: Path) -> dict[str, Any]:
     """Return the figures at one number of decimals."""
     rounded, packed = folder / f"{model.stem}.dp{decimals}.onnx", folder / f"{model.stem}.packed{decimals}.onnx"
-    round_file(model, rounded, decimals=decimals)
+    round_file(model, rounded, grid=DecimalGrid(decimals))
     made = pack(load_model(rounded))
     save_model(made.model, packed)
     inputs = inputs_for_batches(rounded, SETTINGS, BATCHES, file=None, seed=0, shapes={})

@@ -18,6 +18,7 @@ from laboratory import HERE, percent, share, table, with_load, write_result
 from precbench.accuracy import Answer
 from precbench.bench.sessions import open_model
 from precbench.files import file_digest
+from precbench.grids import DecimalGrid
 from precbench.runtime import SessionSettings
 from precbench.study.definition import Targets
 from precbench.study.evaluation import load_data
@@ -76,7 +77,7 @@ def screened(options: Namespace, results: Mapping[str, Any], seed: int) -> dict[
     found = screen_layers(
         session,
         data,
-        decimals=experiment["decimals"],
+        grids=[DecimalGrid(number) for number in experiment["decimals"]],
         margin_points=options.margin,
         alpha=1 - options.level,
         seed=seed,
@@ -85,7 +86,7 @@ def screened(options: Namespace, results: Mapping[str, Any], seed: int) -> dict[
         "seed": seed,
         "elapsed_s": time.perf_counter() - began,
         "evaluations": evaluations([one.found for one in found]),
-        "answers": {f"{one.layer}.dp{one.decimals}": one.to_json() for one in found},
+        "answers": {f"{one.layer}.dp{str(one.grid).removeprefix('decimal:')}": one.to_json() for one in found},
     }
 
 

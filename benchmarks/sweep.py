@@ -103,7 +103,7 @@ def all_variants(model: OnnxModel) -> list[Variant]:
     listed = list_initializers(model)
     names = [i.name for i in listed if i.group] or [i.name for i in listed if i.role is Role.WEIGHT]
     return [
-        rounded_variant(f"{name} {number}", model, Plan(decimals={name: number}))
+        rounded_variant(f"{name} {number}", model, Plan.of_decimals({name: number}))
         for name in names
         for number in DECIMALS
     ]

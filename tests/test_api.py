@@ -76,7 +76,7 @@ def test_round_then_evaluate(model: Path, data: str) -> None:
 
 def test_targets_have_decimals_of_their_own(model: Path, tmp_path: Path) -> None:
     done = pb.round_model(model, targets={"first": 1, "sec*": None}, decimals=3, output=tmp_path / "r.onnx")
-    assert dict(done.plan.decimals) == {"first": 1, "second": 3}
+    assert {name: str(grid) for name, grid in done.plan.grids.items()} == {"first": "decimal:1", "second": "decimal:3"}
 
 
 def test_deploy_then_verify(model: Path, data: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from precbench.deploy.fp16.converting import Half, convert_to_half
 from precbench.errors import PrecbenchError
 from precbench.files import file_digest, write_json
 from precbench.graph import load_model, save_model
+from precbench.grids import DecimalGrid
 from precbench.progress import SILENT, Progress
 from precbench.study.rounding import round_file
 
@@ -88,7 +89,7 @@ def _make(
     base: Path, paths: Mapping[str, Path], folder: Path, *, fp16: bool, provider: str, progress: Progress
 ) -> dict[str, Any]:
     for name, path in paths.items():
-        round_file(base, path, decimals=int(name.removeprefix("dp")), force=True, progress=progress)
+        round_file(base, path, grid=DecimalGrid(int(name.removeprefix("dp"))), force=True, progress=progress)
     about: dict[str, Any] = {"made": False, "reason": "left out with --no-fp16"}
     if fp16:
         about = _make_half(base, folder / f"{FP16}.onnx", provider)

@@ -16,13 +16,17 @@ from precbench.checkpoints.checkpoint_variables import list_variables
 from precbench.checkpoints.rounding import round_checkpoint
 from precbench.checkpoints.training import save_checkpoint
 from precbench.errors import ModelError, OutputError, TargetError, UsageError
-from precbench.grids import round_to_decimals
+from precbench.grids import DecimalGrid, Grid, round_to_decimals
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 _RNG = np.random.default_rng(5)
 _KERNEL = _RNG.normal(0, 0.3, (3, 3, 4, 5)).astype(np.float32)
 _DEPTHWISE = _RNG.normal(0, 0.3, (3, 3, 4, 1)).astype(np.float32)
 _GAMMA = _RNG.normal(1, 0.3, 5).astype(np.float32)
+
+
+def decimal(plan: Mapping[str, int]) -> dict[str, Grid]:
+    return {name: DecimalGrid(number) for name, number in plan.items()}
 
 
 def _write_legacy(path: Path, *, kernel: Any = _KERNEL, prefix: str = "") -> Path:
@@ -106,7 +110,7 @@ def legacy(tmp_path: Path) -> Path:
 
 def test_the_named_kernel_is_rounded_correctly_and_nothing_else_in_the_file_differs(legacy: Path) -> None:
     output = legacy.with_name("out.h5")
-    outcomes = round_checkpoint(legacy, output, {"c/kernel": 2})
+    outcomes = round_checkpoint(legacy, output, decimal({"c/kernel": 2}))
     _assert_only_these_differ(_walk(legacy), _walk(output), {"c/c/kernel:0"})
     with h5py.File(output) as file:
         assert np.array_equal(file["c/c/kernel:0"][()], round_to_decimals(_KERNEL, 2))
@@ -121,7 +125,7 @@ def test_each_variable_has_its_own_decimals(legacy: Path) -> None:
     output = legacy.with_name("out.h5")
     outcomes = {
         outcome.initializer: outcome
-        for outcome in round_checkpoint(legacy, output, {"c/kernel": 1, "d/kernel": 3, "bn/gamma": 0})
+        for outcome in round_checkpoint(legacy, output, decimal({"c/kernel": 1, "d/kernel": 3, "bn/gamma": 0}))
     }
     with h5py.File(output) as file:
         for path, name, values in (
@@ -137,14 +141,14 @@ def test_each_variable_has_its_own_decimals(legacy: Path) -> None:
 def test_the_outcome_counts_elements_and_changed_values(tmp_path: Path) -> None:
     kernel = np.array([0.1, 0.25, 0.125, -0.0], np.float32)
     path = _write_legacy(tmp_path / "w.h5", kernel=kernel)
-    outcome = round_checkpoint(path, tmp_path / "out.h5", {"c/kernel": 2})[0]
+    outcome = round_checkpoint(path, tmp_path / "out.h5", decimal({"c/kernel": 2}))[0]
     assert (outcome.layer, outcome.elements, outcome.changed) == ("c", 4, 1)
 
 
 def test_rounding_twice_changes_nothing_more(legacy: Path) -> None:
     once, twice = legacy.with_name("once.h5"), legacy.with_name("twice.h5")
-    round_checkpoint(legacy, once, {"c/kernel": 3})
-    assert round_checkpoint(once, twice, {"c/kernel": 3})[0].changed == 0
+    round_checkpoint(legacy, once, decimal({"c/kernel": 3}))
+    assert round_checkpoint(once, twice, decimal({"c/kernel": 3}))[0].changed == 0
     assert once.read_bytes() == twice.read_bytes()
 
 
@@ -160,19 +164,19 @@ def test_a_whole_model_keeps_its_architecture_and_its_optimizer(tmp_path: Path) 
         file.attrs["model_config"] = '{"class_name": "Functional"}'
         file["optimizer_weights/adam/iteration"] = 3
     output = tmp_path / "out.h5"
-    round_checkpoint(path, output, {"d/kernel": 1})
+    round_checkpoint(path, output, decimal({"d/kernel": 1}))
     _assert_only_these_differ(_walk(path), _walk(output), {"model_weights/d/d/depthwise_kernel:0"})
 
 
 def test_a_keras_3_weights_file_is_rounded(tmp_path: Path) -> None:
     path, output = _write_numbered(tmp_path / "m.weights.h5"), tmp_path / "out.weights.h5"
-    round_checkpoint(path, output, {"d/kernel": 2})
+    round_checkpoint(path, output, decimal({"d/kernel": 2}))
     _assert_only_these_differ(_walk(path), _walk(output), {"layers/depthwise_conv2d/vars/0"})
 
 
 def test_in_a_keras_file_every_other_member_stays_byte_for_byte(tmp_path: Path) -> None:
     path, output = _write_keras(tmp_path / "m.keras"), tmp_path / "out.keras"
-    round_checkpoint(path, output, {"c/kernel": 2})
+    round_checkpoint(path, output, decimal({"c/kernel": 2}))
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(output) as new:
         assert new.testzip() is None
         assert new.namelist() == old.namelist()
@@ -189,7 +193,7 @@ def test_in_a_keras_file_every_other_member_stays_byte_for_byte(tmp_path: Path) 
 
 
 def test_the_source_itself_may_be_the_output(legacy: Path) -> None:
-    round_checkpoint(legacy, legacy, {"c/kernel": 1})
+    round_checkpoint(legacy, legacy, decimal({"c/kernel": 1}))
     with h5py.File(legacy) as file:
         assert np.array_equal(file["c/c/kernel:0"][()], round_to_decimals(_KERNEL, 1))
 
@@ -198,7 +202,7 @@ def test_the_source_itself_may_be_the_output(legacy: Path) -> None:
 def test_every_float_type_keeps_its_type_and_byte_order(tmp_path: Path, dtype: str) -> None:
     path = _write_legacy(tmp_path / "w.h5", kernel=_KERNEL.astype(dtype))
     output = tmp_path / "out.h5"
-    round_checkpoint(path, output, {"c/kernel": 2})
+    round_checkpoint(path, output, decimal({"c/kernel": 2}))
     with h5py.File(output) as file:
         values = file["c/c/kernel:0"]
         assert values.dtype == np.dtype(dtype)
@@ -212,20 +216,20 @@ def test_compressed_and_chunked_values_keep_their_layout(tmp_path: Path) -> None
         del file["c/c/kernel:0"]
         file.create_dataset("c/c/kernel:0", data=_KERNEL, chunks=(1, 3, 4, 5), compression="gzip", shuffle=True)
     output = tmp_path / "out.h5"
-    round_checkpoint(path, output, {"c/kernel": 2})
+    round_checkpoint(path, output, decimal({"c/kernel": 2}))
     _assert_only_these_differ(_walk(path), _walk(output), {"c/c/kernel:0"})
 
 
 @pytest.mark.parametrize("values", [np.float32(0.123), np.zeros((0, 3), np.float32)])
 def test_scalars_and_empty_arrays_are_rounded_too(tmp_path: Path, values: Any) -> None:
     path = _write_legacy(tmp_path / "w.h5", kernel=values)
-    outcome = round_checkpoint(path, tmp_path / "out.h5", {"c/kernel": 1})[0]
+    outcome = round_checkpoint(path, tmp_path / "out.h5", decimal({"c/kernel": 1}))[0]
     assert outcome.elements == np.size(values)
 
 
 def test_a_targeted_integer_variable_is_skipped_with_the_reason(tmp_path: Path) -> None:
     path = _write_legacy(tmp_path / "w.h5", kernel=np.arange(4))
-    outcome = round_checkpoint(path, tmp_path / "out.h5", {"c/kernel": 1})[0]
+    outcome = round_checkpoint(path, tmp_path / "out.h5", decimal({"c/kernel": 1}))[0]
     assert outcome.decimals is None
     assert outcome.skipped == "int64 is not rounded to decimals; float16, float32, float64 are"
 
@@ -234,46 +238,46 @@ def test_a_bfloat16_variable_is_skipped_with_the_reason(tmp_path: Path) -> None:
     path = _write_numbered(tmp_path / "m.weights.h5")
     with h5py.File(path, "r+") as file:
         file["layers/conv2d/vars/0"].attrs["dtype"] = "bfloat16"
-    outcome = round_checkpoint(path, tmp_path / "out.h5", {"c/kernel": 1})[0]
+    outcome = round_checkpoint(path, tmp_path / "out.h5", decimal({"c/kernel": 1}))[0]
     assert outcome.skipped is not None
     assert outcome.skipped.startswith("bfloat16 is not rounded")
 
 
 def test_a_variable_without_a_dataspace_is_skipped(tmp_path: Path) -> None:
     path = _write_legacy(tmp_path / "w.h5", kernel=h5py.Empty("f4"))
-    assert round_checkpoint(path, tmp_path / "out.h5", {"c/kernel": 1})[0].skipped is not None
+    assert round_checkpoint(path, tmp_path / "out.h5", decimal({"c/kernel": 1}))[0].skipped is not None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_and_nothing_is_written(tmp_path: Path, bad: float) -> None:
     path = _write_legacy(tmp_path / "w.h5", kernel=np.array([0.5, bad], np.float32))
     with pytest.raises(ModelError, match=r"c/kernel in .* holds 1 NaN or infinite values of 2") as caught:
-        round_checkpoint(path, tmp_path / "out.h5", {"c/kernel": 1})
+        round_checkpoint(path, tmp_path / "out.h5", decimal({"c/kernel": 1}))
     assert "leave that variable out" in caught.value.remedy
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_not_finite_values_elsewhere_do_not_matter(tmp_path: Path) -> None:
     path = _write_legacy(tmp_path / "w.h5", kernel=np.array([np.nan], np.float32))
-    assert round_checkpoint(path, tmp_path / "out.h5", {"d/kernel": 1})[2].decimals == 1
+    assert round_checkpoint(path, tmp_path / "out.h5", decimal({"d/kernel": 1}))[2].decimals == 1
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest(legacy: Path) -> None:
     with pytest.raises(TargetError, match="has no variable 'c/kernels'") as caught:
-        round_checkpoint(legacy, legacy.with_name("out.h5"), {"c/kernels": 1})
+        round_checkpoint(legacy, legacy.with_name("out.h5"), decimal({"c/kernels": 1}))
     assert "c/kernel" in caught.value.remedy
 
 
 def test_a_variable_like_none_is_refused_with_some_that_there_are(legacy: Path) -> None:
     with pytest.raises(TargetError) as caught:
-        round_checkpoint(legacy, legacy.with_name("out.h5"), {"####": 1})
+        round_checkpoint(legacy, legacy.with_name("out.h5"), decimal({"####": 1}))
     assert caught.value.remedy == "known are c/kernel, bn/gamma, d/kernel"
 
 
 @pytest.mark.parametrize("decimals", [-1, 13, 1.5, True])
 def test_decimals_outside_0_to_12_are_refused(legacy: Path, decimals: Any) -> None:
     with pytest.raises(UsageError, match="the number of decimals is"):
-        round_checkpoint(legacy, legacy.with_name("out.h5"), {"c/kernel": decimals})
+        round_checkpoint(legacy, legacy.with_name("out.h5"), decimal({"c/kernel": decimals}))
 
 
 # Files that are not what they should be.
@@ -281,7 +285,7 @@ def test_decimals_outside_0_to_12_are_refused(legacy: Path, decimals: Any) -> No
 
 def _refusal(path: Path, suffix: str = ".h5") -> ModelError:
     with pytest.raises(ModelError) as caught:
-        round_checkpoint(path, path.with_name(f"out{suffix}"), {"c/kernel": 1})
+        round_checkpoint(path, path.with_name(f"out{suffix}"), decimal({"c/kernel": 1}))
     assert not path.with_name(f"out{suffix}").exists()
     return caught.value
 
@@ -449,7 +453,7 @@ def test_a_dataset_whose_filter_loses_bits_is_refused(legacy: Path) -> None:
 
 def _refusal_at(path: Path, decimals: Mapping[str, int]) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        round_checkpoint(path, path.with_name("out.h5"), decimals)
+        round_checkpoint(path, path.with_name("out.h5"), decimal(decimals))
     assert not path.with_name("out.h5").exists()
     return caught.value
 
@@ -459,13 +463,13 @@ def _refusal_at(path: Path, decimals: Mapping[str, int]) -> ModelError:
 )
 def test_an_output_of_another_format_is_refused(tmp_path: Path, make: Any, name: str, ending: str) -> None:
     with pytest.raises(OutputError, match=f"must end in {ending}"):
-        round_checkpoint(make(tmp_path / name), tmp_path / "out.onnx", {"c/kernel": 1})
+        round_checkpoint(make(tmp_path / name), tmp_path / "out.onnx", decimal({"c/kernel": 1}))
 
 
 def test_an_output_that_cannot_be_written_is_refused(legacy: Path) -> None:
     (legacy.parent / "taken").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        round_checkpoint(legacy, legacy.parent / "taken" / "out.h5", {"c/kernel": 1})
+        round_checkpoint(legacy, legacy.parent / "taken" / "out.h5", decimal({"c/kernel": 1}))
 
 
 def test_no_room_to_unpack_an_archive_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,7 +479,7 @@ def test_no_room_to_unpack_an_archive_is_said_so(tmp_path: Path, monkeypatch: py
     path = _write_keras(tmp_path / "m.keras")
     monkeypatch.setattr(weights_file.shutil, "copyfileobj", full)
     with pytest.raises(OutputError, match=r"no room to unpack the weights .* No space left") as caught:
-        round_checkpoint(path, tmp_path / "out.keras", {"c/kernel": 1})
+        round_checkpoint(path, tmp_path / "out.keras", decimal({"c/kernel": 1}))
     assert "TMPDIR" in caught.value.remedy
 
 
@@ -487,7 +491,7 @@ def test_a_failed_write_leaves_the_old_output_as_it_was(legacy: Path, monkeypatc
     output.write_bytes(b"old")
     monkeypatch.setattr(weights_file.shutil, "copyfile", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        round_checkpoint(legacy, output, {"c/kernel": 1})
+        round_checkpoint(legacy, output, decimal({"c/kernel": 1}))
     assert output.read_bytes() == b"old"
     assert sorted(legacy.parent.iterdir()) == [output, legacy]
 
@@ -498,8 +502,9 @@ def test_rounding_needs_no_tensorflow(legacy: Path) -> None:
         "for name in ('tensorflow', 'keras', 'tf2onnx', 'onnxruntime'): sys.modules[name] = None\n"
         "from pathlib import Path\n"
         "from precbench.checkpoints.rounding import round_checkpoint\n"
+        "from precbench.grids import DecimalGrid\n"
         f"path = Path({str(legacy)!r})\n"
-        "print(round_checkpoint(path, path.with_name('out.h5'), {'c/kernel': 2}))\n"
+        "print(round_checkpoint(path, path.with_name('out.h5'), {'c/kernel': DecimalGrid(2)}))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -552,7 +557,7 @@ def test_every_format_loads_in_keras_with_the_kernels_rounded_and_all_else_as_it
         output = path.with_name(f"rounded-{path.name}")
         kernels = {variable.name: 2 for variable in list_variables(path) if variable.role == "kernel"}
         assert len(kernels) == 53
-        assert sum(outcome.changed > 0 for outcome in round_checkpoint(path, output, kernels)) == 53
+        assert sum(outcome.changed > 0 for outcome in round_checkpoint(path, output, decimal(kernels))) == 53
         _assert_rounded(_load(keras, output, files.architecture), model)
 
 

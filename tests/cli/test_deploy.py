@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from precbench.grids import DecimalGrid
 from precbench.study.rounding import round_file
 
 
@@ -20,7 +21,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def rounded(model: Path, tmp_path: Path) -> Path:
     path = tmp_path / "rounded.onnx"
-    round_file(model, path, decimals=2)
+    round_file(model, path, grid=DecimalGrid(2))
     return path
 
 

@@ -24,6 +24,7 @@ from precbench.deploy.verifying import verify
 from precbench.errors import DataError, ModelError, UsageError
 from precbench.files import file_digest
 from precbench.graph import OnnxModel
+from precbench.grids import DecimalGrid
 from precbench.runtime import SessionSettings
 from precbench.study.rounding import round_file
 
@@ -39,7 +40,7 @@ def data_of(model: Path, file: Path) -> DeploymentData:
 @pytest.fixture(scope="module")
 def rounded_file(tmp_path_factory: pytest.TempPathFactory, network_file: Path) -> Path:
     path = tmp_path_factory.mktemp("rounded") / "network.dp3.onnx"
-    round_file(network_file, path, decimals=3)
+    round_file(network_file, path, grid=DecimalGrid(3))
     return path
 
 

@@ -21,6 +21,7 @@ from precbench.deploy.data import load_deployment_data
 from precbench.deploy.deploying import deploy
 from precbench.deploy.forms import Form
 from precbench.deploy.request import Request
+from precbench.grids import DecimalGrid
 from precbench.runtime import SessionSettings
 from precbench.study.rounding import round_file
 
@@ -39,7 +40,7 @@ def folder(
     source = network_file
     if form is Form.PACKED:
         source = place / "rounded.onnx"
-        round_file(network_file, source, decimals=3)
+        round_file(network_file, source, grid=DecimalGrid(3))
     data = load_deployment_data(str(data_file), open_model(source, SessionSettings()))
     return deploy(Request(model=source, output=place / "out", form=form, timing=None), data).folder
 

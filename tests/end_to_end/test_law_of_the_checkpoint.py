@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from precbench.graph import list_initializers, load_model, select
+from precbench.grids import DecimalGrid
 from precbench.study.definition import load_study
 from precbench.study.exporting import export_file
 from precbench.study.rounding import round_file
@@ -27,15 +28,15 @@ def test_rounding_a_checkpoint_and_exporting_is_exporting_and_rounding(
     checkpoint = tiny_run / "checkpoint"
     architecture = checkpoint / "architecture.json"
     if form == "pair":
-        round_file(checkpoint / "weights.h5", tmp_path / "rounded.h5", decimals=decimals)
+        round_file(checkpoint / "weights.h5", tmp_path / "rounded.h5", grid=DecimalGrid(decimals))
         export_file(architecture, tmp_path / "rounded.h5", tmp_path / "first.onnx")
         export_file(architecture, checkpoint / "weights.h5", tmp_path / "plain.onnx")
     else:
         source = checkpoint / "model.keras" if form == "keras" else whole_h5(checkpoint, tmp_path)
-        round_file(source, tmp_path / f"rounded.{form}", decimals=decimals)
+        round_file(source, tmp_path / f"rounded.{form}", grid=DecimalGrid(decimals))
         export_file(tmp_path / f"rounded.{form}", None, tmp_path / "first.onnx")
         export_file(source, None, tmp_path / "plain.onnx")
-    round_file(tmp_path / "plain.onnx", tmp_path / "second.onnx", decimals=decimals)
+    round_file(tmp_path / "plain.onnx", tmp_path / "second.onnx", grid=DecimalGrid(decimals))
     first, second = initializers(tmp_path / "first.onnx"), initializers(tmp_path / "second.onnx")
     assert first == second
     assert first != initializers(tmp_path / "plain.onnx")
@@ -65,7 +66,7 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_kernels_and_the_target_set_have_the_papers_numbers_of_elements(mobilenet: Path) -> None:
     listed = list_initializers(load_model(mobilenet))
     assert sum(i.elements for i in listed if i.name.endswith("/kernel")) == 2_202_560
-    plan = select(listed, decimals=4).decimals
+    plan = select(listed, grid=DecimalGrid(4)).grids
     assert sum(i.elements for i in listed if i.name in plan) == 2_188_960
     by_group: dict[Any, int] = {}
     for initializer in listed:
@@ -82,7 +83,7 @@ def test_the_exported_graph_has_no_clutter(mobilenet: Path) -> None:
 
 
 def test_rounding_takes_only_the_targets(mobilenet: Path, tmp_path: Path) -> None:
-    rounded = round_file(mobilenet, tmp_path / "r.onnx", decimals=2)
+    rounded = round_file(mobilenet, tmp_path / "r.onnx", grid=DecimalGrid(2))
     changed = {
         name for name, data in initializers(tmp_path / "r.onnx").items() if data != initializers(mobilenet)[name]
     }

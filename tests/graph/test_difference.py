@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from precbench.graph import OnnxModel, graph_difference, list_initializers, load_model, round_model, save_model, select
+from precbench.grids import DecimalGrid
 
 Build = Callable[..., onnx.ModelProto]
 Save = Callable[[onnx.ModelProto], Path]
@@ -86,7 +87,7 @@ def test_a_model_and_its_rounded_self_are_one_graph(
     build: Build, saved: Save, dtype: type, raw: bool, decimals: int
 ) -> None:
     model = load_model(saved(build(dtype=dtype, raw=raw)))
-    rounded = round_model(model, select(list_initializers(model), decimals=decimals)).model
+    rounded = round_model(model, select(list_initializers(model), grid=DecimalGrid(decimals))).model
     assert graph_difference(model, model) is None
     assert graph_difference(model, rounded) is None
     assert graph_difference(rounded, model) is None
@@ -96,7 +97,7 @@ def test_where_the_weights_lie_is_no_difference(
     build: Build, saved: Save, saved_external: Save, tmp_path: Path
 ) -> None:
     inside, outside = load_model(saved(build())), load_model(saved_external(build()))
-    rounded = round_model(outside, select(list_initializers(outside), decimals=1)).model
+    rounded = round_model(outside, select(list_initializers(outside), grid=DecimalGrid(1))).model
     save_model(rounded, tmp_path / "rounded.onnx")
     typed = loaded(build(raw=False))
     for other in (outside, rounded, load_model(tmp_path / "rounded.onnx"), typed):

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from precbench.errors import ModelError, TargetError
 from precbench.graph import Plan, list_initializers, load_model, round_model, save_model, select
-from precbench.grids import round_to_decimals
+from precbench.grids import DecimalGrid, round_to_decimals
 
 Build = Callable[..., onnx.ModelProto]
 Save = Callable[[onnx.ModelProto], Path]
@@ -34,7 +34,7 @@ def without(model: onnx.ModelProto, names: set[str]) -> onnx.ModelProto:
 def test_planned_values_are_rounded_and_all_else_is_equal(build: Build, saved: Save, dtype: type, raw: bool) -> None:
     original = build(dtype=dtype, raw=raw)
     model = load_model(saved(original))
-    rounded = round_model(model, select(list_initializers(model), decimals=2))
+    rounded = round_model(model, select(list_initializers(model), grid=DecimalGrid(2)))
     changed = {"stem/kernel", "head/kernel"}
     assert model.proto == original
     assert without(rounded.model.proto, changed) == without(original, changed)
@@ -47,7 +47,7 @@ def test_planned_values_are_rounded_and_all_else_is_equal(build: Build, saved: S
 
 def test_there_is_one_outcome_per_initializer(build: Build, saved: Save) -> None:
     model = load_model(saved(build()))
-    rounded = round_model(model, Plan(decimals={"stem/kernel": 1, "shape": 3}))
+    rounded = round_model(model, Plan.of_decimals({"stem/kernel": 1, "shape": 3}))
     outcomes = {o.initializer: o for o in rounded.outcomes}
     assert list(outcomes) == [t.name for t in build().graph.initializer]
     assert (outcomes["stem/kernel"].decimals, outcomes["stem/kernel"].skipped, outcomes["stem/kernel"].elements) == (
@@ -74,8 +74,8 @@ def test_rounding_a_rounded_model_changes_nothing(
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, "w"))
     path = tmp_path_factory.mktemp("law") / "m.onnx"
     path.write_bytes(proto.SerializeToString())
-    once = round_model(load_model(path), Plan(decimals={"w": decimals}))
-    twice = round_model(once.model, Plan(decimals={"w": decimals}))
+    once = round_model(load_model(path), Plan.of_decimals({"w": decimals}))
+    twice = round_model(once.model, Plan.of_decimals({"w": decimals}))
     assert twice.model.proto == once.model.proto
     assert twice.changed == 0
 
@@ -83,8 +83,8 @@ def test_rounding_a_rounded_model_changes_nothing(
 def test_external_data_is_rounded_into_a_new_data_file(build: Build, saved_external: Save, tmp_path: Path) -> None:
     original = build()
     model = load_model(saved_external(build()))
-    rounded = round_model(model, Plan(decimals={"head/kernel": 3}))
-    again = round_model(rounded.model, Plan(decimals={"stem/kernel": 1}))
+    rounded = round_model(model, Plan.of_decimals({"head/kernel": 3}))
+    again = round_model(rounded.model, Plan.of_decimals({"stem/kernel": 1}))
     save_model(again.model, tmp_path / "out.onnx")
     values = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer}
     for tensor in original.graph.initializer:
@@ -101,7 +101,7 @@ def test_a_weight_in_a_constant_node_is_rounded_there(saved: Save) -> None:
         net (float[n, 1] x) => (float[n, 2] y)
         { w = Constant <value = float[1, 2] {0.126, 2.5}> ()  y = MatMul (x, w) }"""
     )
-    rounded = round_model(load_model(saved(proto)), Plan(decimals={"w": 1}))
+    rounded = round_model(load_model(saved(proto)), Plan.of_decimals({"w": 1}))
     value = numpy_helper.to_array(rounded.model.proto.graph.node[0].attribute[0].t)
     np.testing.assert_array_equal(value, np.float32([[0.1, 2.5]]))
 
@@ -114,13 +114,13 @@ def test_weights_that_are_not_finite_are_refused_by_name_and_count(build: Build,
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, "stem/kernel"))
     model = load_model(saved(proto))
     with pytest.raises(ModelError, match=r"'stem/kernel' hold 2 NaN or infinite values of 108\nrepair the model"):
-        round_model(model, Plan(decimals={"stem/kernel": 4}))
-    round_model(model, Plan(decimals={"head/kernel": 4}))
+        round_model(model, Plan.of_decimals({"stem/kernel": 4}))
+    round_model(model, Plan.of_decimals({"head/kernel": 4}))
 
 
 def test_a_plan_for_another_model_is_refused(build: Build, saved: Save) -> None:
     with pytest.raises(TargetError, match="the plan names 'other/kernel', which the model has not"):
-        round_model(load_model(saved(build())), Plan(decimals={"other/kernel": 4}))
+        round_model(load_model(saved(build())), Plan.of_decimals({"other/kernel": 4}))
 
 
 def test_bfloat16_is_skipped_with_its_reason(saved: Save) -> None:
@@ -130,7 +130,7 @@ def test_bfloat16_is_skipped_with_its_reason(saved: Save) -> None:
         [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.BFLOAT16, [1, 1])],
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.BFLOAT16, [1, 2])], [tensor],
     )  # fmt: skip
-    rounded = round_model(load_model(saved(onnx.helper.make_model(graph))), Plan(decimals={"w": 4}))
+    rounded = round_model(load_model(saved(onnx.helper.make_model(graph))), Plan.of_decimals({"w": 4}))
     assert rounded.outcomes[0].skipped == "BFLOAT16 is not rounded to decimals; FLOAT16, FLOAT, DOUBLE are"
 
 
@@ -141,7 +141,7 @@ def test_sparse_initializers_and_functions_are_said_not_to_be_looked_at(build: B
     model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [4]))
     function = onnx.helper.make_function("local", "Block", ["a"], ["b"], [], [onnx.helper.make_opsetid("", 17)])
     model.functions.append(function)
-    rounded = round_model(load_model(saved(model)), Plan(decimals={"stem/kernel": 2}))
+    rounded = round_model(load_model(saved(model)), Plan.of_decimals({"stem/kernel": 2}))
     assert rounded.outcomes[-1].initializer == "sparse"
     assert rounded.outcomes[-1].skipped == "sparse initializers are not rounded"
     assert "1 functions of its own (Block)" in rounded.notes[0]

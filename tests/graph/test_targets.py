@@ -24,6 +24,7 @@ from precbench.graph import (
     write_metadata,
 )
 from precbench.graph.targets import SelectorKind
+from precbench.grids import DecimalGrid
 
 Build = Callable[..., onnx.ModelProto]
 Save = Callable[[onnx.ModelProto], Path]
@@ -54,7 +55,9 @@ def with_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def plan(path: Path, *texts: tuple[SelectorKind, str], decimals: int | None = 4) -> dict[str, int]:
     selectors = [parse_selector(kind, text) for kind, text in texts]
-    return dict(select(list_initializers(load_model(path)), selectors, decimals=decimals).decimals)
+    grid = None if decimals is None else DecimalGrid(decimals)
+    grids = select(list_initializers(load_model(path)), selectors, grid=grid).grids
+    return {name: one.decimals for name, one in grids.items() if isinstance(one, DecimalGrid)}
 
 
 def test_each_initializer_has_the_role_its_operators_give_it(build: Build, saved: Save) -> None:
@@ -237,7 +240,7 @@ def test_op_type_weights_in_subgraphs_are_found(saved: Save) -> None:
 
 
 def test_a_plan_says_itself_as_json() -> None:
-    assert Plan(decimals={"w": 3}).to_json() == {"decimals": {"w": 3}}
+    assert Plan.of_decimals({"w": 3}).to_json() == {"grids": {"w": "decimal:3"}}
 
 
 def branch(op_type: str, name: str) -> onnx.GraphProto:

@@ -27,7 +27,10 @@ def initializers(*, grouped: bool = True) -> list[Initializer]:
 
 
 def plans(experiment: ExperimentSection, **options: bool) -> dict[str, dict[str, int]]:
-    return {p.name: dict(p.plan.decimals) for p in points_of(experiment, initializers(**options))}
+    return {
+        point.name: {name: int(str(grid).removeprefix("decimal:")) for name, grid in point.plan.grids.items()}
+        for point in points_of(experiment, initializers(**options))
+    }
 
 
 def test_all_is_every_target_at_each_number_of_decimals() -> None:

@@ -66,7 +66,7 @@ def tiny_set(base: Path, *, seed: int = 2) -> EvaluationSet:
 
 
 def point(name: str, **decimals: int) -> Point:
-    return Point(experiment="mine", name=name, parts=decimals, plan=Plan(decimals=decimals))
+    return Point(experiment="mine", name=name, parts=decimals, plan=Plan.of_decimals(decimals))
 
 
 def recorded(journal: Journal, test: EvaluationSet, plan: Plan) -> Predictions:
@@ -132,6 +132,6 @@ def test_what_is_recorded_is_not_run_again(
 
 
 def test_other_images_are_other_points(base: Path) -> None:
-    plan = Plan(decimals={"kernel": 1})
+    plan = Plan.of_decimals({"kernel": 1})
     assert point_key(tiny_set(base), plan) == point_key(tiny_set(base), plan)
     assert point_key(tiny_set(base), plan) != point_key(tiny_set(base, seed=3), plan)

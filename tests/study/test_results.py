@@ -15,7 +15,7 @@ BASE = np.where(np.arange(IMAGES) < 400, (LABELS + 1) % 4, LABELS)  # 90 % right
 
 
 def point(name: str, **decimals: int) -> Point:
-    return Point(experiment="e", name=name, parts=decimals or {"all": 4}, plan=Plan(decimals=decimals or {"w": 4}))
+    return Point(experiment="e", name=name, parts=decimals or {"all": 4}, plan=Plan.of_decimals(decimals or {"w": 4}))
 
 
 def with_lost(count: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_the_winner_has_the_fewest_decimals_of_those_without_loss() -> None:
     elements = {"big": 1000, "small": 10}
     plans = [{"big": 3, "small": 9}, {"big": 4}, {"big": 1, "small": 1}]
     for row, plan in zip(found, plans, strict=True):
-        object.__setattr__(row.point, "plan", Plan(decimals=plan))
+        object.__setattr__(row.point, "plan", Plan.of_decimals(plan))
     best = winner(found, elements)
     assert best is not None
     assert best.point.name == "a"

@@ -49,7 +49,7 @@ def test_what_was_measured_is_written_beside_a_finished_measurement_and_the_stag
     (tmp_path / "run/timing.json").write_text("finished")
     for number in (1, 2):  # the second measures anew
         with pytest.raises(KeyboardInterrupt if failure is None else ModelError):
-            run._time({"dp4": Plan(decimals={})})
+            run._time({"dp4": Plan.of_decimals({})})
         assert len(asked) == number
         assert json.loads((tmp_path / "run/timing.partial.json").read_text())["complete"] is False
         assert (tmp_path / "run/timing.partial.parquet").is_file()

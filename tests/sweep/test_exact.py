@@ -46,7 +46,7 @@ KERNELS = [
 
 def test_each_layer_of_a_residual_network_at_several_decimals(network: OnnxModel) -> None:
     variants = [
-        rounded_variant(f"{name} {decimals}", network, Plan(decimals={name: decimals}))
+        rounded_variant(f"{name} {decimals}", network, Plan.of_decimals({name: decimals}))
         for name in KERNELS
         for decimals in (1, 3, 7)
     ]
@@ -439,7 +439,7 @@ def test_variants_with_the_same_values_run_once(network: OnnxModel) -> None:
 
 def all_layers(model: OnnxModel, *decimals: int) -> list[Variant]:
     return [
-        rounded_variant(f"{name} {number}", model, Plan(decimals={name: number}))
+        rounded_variant(f"{name} {number}", model, Plan.of_decimals({name: number}))
         for name in KERNELS
         for number in decimals
     ]

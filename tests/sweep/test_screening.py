@@ -49,7 +49,7 @@ def labels(network: OnnxModel, rows: Rows) -> NDArray[np.int64]:
 
 def rounded(network: OnnxModel) -> list[Variant]:
     return [
-        rounded_variant(f"{name} {number}", network, Plan(decimals={f"{name}/kernel": number}))
+        rounded_variant(f"{name} {number}", network, Plan.of_decimals({f"{name}/kernel": number}))
         for name in ("stem", "one/expand", "two/depth", "head")
         for number in (0, 1, 4)
     ]

@@ -18,7 +18,7 @@ NAMES = [initializer.name for initializer in list_initializers(NETWORK)]
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), max_size=8))
 def test_a_rounded_variant_has_the_values_of_the_rounded_model(decimals: dict[str, int]) -> None:
-    plan = Plan(decimals=decimals)
+    plan = Plan.of_decimals(decimals)
     variant, rounded = (
         with_values(NETWORK, rounded_variant("v", NETWORK, plan).values()),
         round_model(NETWORK, plan).model,
@@ -29,13 +29,13 @@ def test_a_rounded_variant_has_the_values_of_the_rounded_model(decimals: dict[st
 
 def test_a_plan_for_another_model_is_refused(network: OnnxModel) -> None:
     with pytest.raises(TargetError, match="'nowhere', which the model has not"):
-        rounded_variant("v", network, Plan(decimals={"nowhere": 1}))
+        rounded_variant("v", network, Plan.of_decimals({"nowhere": 1}))
 
 
 def test_weights_that_are_not_finite_are_refused_when_they_are_needed() -> None:
     model = parsed("g (float[2] x) => (float[2] y) <float[2] w = {1,2}> { y = Mul(x, w) }")
     model.proto.graph.initializer[0].float_data[0] = np.inf
-    variant = rounded_variant("v", model, Plan(decimals={"w": 1}))
+    variant = rounded_variant("v", model, Plan.of_decimals({"w": 1}))
     with pytest.raises(ModelError, match="'w' hold 1 NaN or infinite values of 2"):
         variant.values()
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from precbench.errors import TargetError, UsageError
 from precbench.graph.initializers import Initializer, Role
@@ -50,6 +50,11 @@ class Plan:
     """A grid per initializer name. An initializer that is not named stays as it is."""
 
     grids: Mapping[str, Grid]
+
+    @classmethod
+    def of_decimals(cls, decimals: Mapping[str, int]) -> Self:
+        """Return the plan that rounds each initializer to its number of decimals, 0 to 12."""
+        return cls(grids={name: DecimalGrid(number) for name, number in decimals.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON, names in the model's order."""
