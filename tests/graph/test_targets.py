@@ -157,7 +157,9 @@ def test_a_model_without_weights_is_refused(saved: Save) -> None:
 
 
 def test_no_decimals_are_refused_with_both_ways_to_give_them(build: Build, saved: Save) -> None:
-    with pytest.raises(UsageError, match="no number of decimals is given\nadd --dp N, or write PATTERN=N"):
+    with pytest.raises(
+        UsageError, match="no number of decimals is given\nadd --dp N or --grid GRID, or write PATTERN=N"
+    ):
         plan(saved(build()), (SelectorKind.TARGET, "stem"), decimals=None)
 
 

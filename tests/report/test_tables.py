@@ -68,10 +68,10 @@ def test_outcomes_without_groups_are_listed_by_initializer() -> None:
         "initializer": "w",
         "layer": "l",
         "group": None,
-        "decimals": 3,
+        "grid": "decimal:3",
         "skipped": None,
         "elements": 5,
         "changed": 4,
     }
-    skipped = outcome | {"initializer": "b", "decimals": None, "skipped": "not targeted"}
+    skipped = outcome | {"initializer": "b", "grid": None, "skipped": "not targeted"}
     assert [line.split()[0] for line in drawn(outcome_table([outcome, skipped])).splitlines()] == ["initializer", "w"]

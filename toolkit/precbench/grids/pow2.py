@@ -17,7 +17,7 @@ from precbench.grids.grid import FittedGrid
 from precbench.grids.step import check_bits
 from precbench.grids.table import Table, TableGrid, midway
 
-_SPAN = 100
+_SPAN = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class PowersOfTwo(TableGrid):
     zero, and one beyond the largest becomes the largest.
 
     Args:
-        smallest: n2 of the paper, at least -100.
-        largest: n1, at most 100.
+        smallest: n2 of the paper, at least -300.
+        largest: n1, at most 300.
         bits_wide: of a code; one code stands for zero.
     """
 

@@ -138,9 +138,10 @@ def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
 
 def _nearest_float(value: Fraction, dtype: np.dtype[Any]) -> Any:
     """Return the float of a type nearest to an exact value; a float64 is, a narrower one may be rounded twice."""
-    wide = float(value)
+    largest = float(np.finfo(dtype).max)
+    wide = min(max(float(value), -largest), largest)
     near = dtype.type(wide)
-    if dtype == np.float64 or Fraction(wide) == value or not np.isfinite(near):
+    if dtype == np.float64 or Fraction(wide) == value:
         return near
     other = np.nextafter(near, dtype.type(np.inf if Fraction(float(near)) < value else -np.inf), dtype=dtype)
     if not np.isfinite(other):

@@ -42,9 +42,9 @@ class TableGrid(Grid):
         """Return the points."""
 
     def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return each value's nearest point, by the table's borders."""
-        table = self.table()
-        return table.points[_places(table, values)].astype(values.dtype)
+        """Return each value's nearest point, by the table's borders; the largest float where a point is beyond it."""
+        table, largest = self.table(), np.finfo(values.dtype).max
+        return table.points[_places(table, values)].clip(-float(largest), float(largest)).astype(values.dtype)
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64] | str:
         """Return the codes of the points; or that a value is none of them."""
