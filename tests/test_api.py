@@ -3,14 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import precbench as pb
 from precbench.errors import PrecbenchError, UsageError
+from precbench.grids import Grid
 
 
 @pytest.fixture
@@ -104,3 +107,29 @@ def test_a_study_is_read_and_can_be_changed() -> None:
 def test_a_report_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(PrecbenchError, match="is no run folder"):
         pb.write_report(tmp_path)
+
+
+def test_a_grid_a_text_of_one_and_a_plan_file_are_rounded_to(model: Path, tmp_path: Path) -> None:
+    by_text = pb.round_model(model, grid="int:8:channel", output=tmp_path / "a.onnx")
+    assert {outcome.grid for outcome in by_text.outcomes if outcome.grid} == {"int:8:channel[64]", "int:8:channel[4]"}
+    assert pb.round_model(model, grid=Halves()).output.name == "m.halves.onnx"
+    values = onnx.numpy_helper.to_array(onnx.load(tmp_path / "m.halves.onnx").graph.initializer[0])
+    assert np.array_equal(values * 2, np.rint(values * 2))
+    (tmp_path / "p.toml").write_text('schema_version = 1\n[grids]\nfirst = 1\n"sec*" = "pow2:4"\n')
+    by_plan = pb.round_model(model, plan=tmp_path / "p.toml")
+    assert by_plan.output.name == "m.p.onnx"
+    assert [str(grid) for grid in by_plan.plan.grids.values()] == ["decimal:1", "pow2:4"]
+    for asked in ({"decimals": 2, "grid": "int:8"}, {"plan": tmp_path / "p.toml", "decimals": 2}):
+        with pytest.raises(UsageError, match="given"):
+            pb.round_model(model, **asked)  # type: ignore[arg-type]
+
+
+class Halves(Grid):
+    """A grid of one's own."""
+
+    def __str__(self) -> str:
+        return "halves"
+
+    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
+        result: NDArray[Any] = (np.rint(values * 2) / 2).astype(values.dtype)
+        return result

@@ -26,7 +26,8 @@ _File = str | PathLike[str]
 
 def round_model(
     model: _File, *, decimals: int | None = None, grid: "Grid | str | None" = None,
-    targets: "Mapping[str, int | str | Grid | None] | None" = None, output: _File | None = None, force: bool = False,
+    targets: "Mapping[str, int | str | Grid | None] | None" = None, plan: _File | None = None,
+    output: _File | None = None, force: bool = False,
 ) -> "RoundedFile":  # fmt: skip
     """Round the weights of a model file to N decimals, or to another grid, into a new file.
 
@@ -36,6 +37,7 @@ def round_model(
         grid: in place of `decimals`: a `precbench.grids.Grid`, one of your own perhaps, or its text such as "int:8".
         targets: glob over initializer names to decimals or a grid (None: as given for all). Where not given, the groups
             that the model's metadata names, else the constant weights of Conv, ConvTranspose, Gemm and MatMul.
+        plan: a plan file in place of all these.
         output: `<name>.dpN<suffix>` or the like beside the model where not given.
         force: replace the output where it exists.
 
@@ -46,8 +48,15 @@ def round_model(
         PrecbenchError: the model cannot be read or rounded as asked, or the output exists.
     """
     from precbench.graph.targets import Selector, SelectorKind
+    from precbench.study.plan_file import read_plan
     from precbench.study.rounding import round_file
 
+    if plan is not None:
+        if decimals is not None or grid is not None or targets:
+            raise UsageError(
+                f"the plan {plan} is given, and decimals, a grid or targets besides", "give the plan alone"
+            )
+        return round_file(Path(model), _path(output), plan=read_plan(Path(plan)), force=force)
     if decimals is not None and grid is not None:
         raise UsageError(f"decimals={decimals} and grid={str(grid)!r} are both given", "give one of them")
     chosen = {one: _grid(asked) for one, asked in (targets or {}).items()}

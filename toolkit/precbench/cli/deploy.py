@@ -1,7 +1,10 @@
 """`precbench deploy`: a model in the form that it is shipped in, with what that costs and gives."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,6 +60,9 @@ def deploy(
     reference: Annotated[
         Path | None, typer.Option("--reference", help="What to compare with; the model itself where not given.")
     ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="A plan file (TOML) to round the model by first; see `round --plan`.")
+    ] = None,
     calibration: Annotated[
         str, typer.Option("--calibration", help="Of int8's activations: min-max, percentile, entropy.")
     ] = "min-max",
@@ -98,29 +104,43 @@ def deploy(
     wanted = parse_form(form)
     check_folder(output, force=force)
     settings = session_settings(provider, provider_option, threads, opt_level)
-    request = Request(
-        model=model,
-        output=output,
-        form=wanted,
-        reference=reference,
-        method=calibration,
-        max_drop_points=max_drop,
-        settings=settings,
-        batches=parse_batches(batch),
-        shapes=parse_shapes(shape),
-        timing=_timing(budget, seed),
-        seed=seed,
-        command=("precbench", *sys.argv[1:]),
-        force=force,
-    )
     bars = progress()
-    with interruptible():
+    with interruptible(), _rounded(model, plan) as source:
+        request = Request(
+            model=source,
+            output=output,
+            form=wanted,
+            reference=reference or (None if plan is None else model),
+            method=calibration,
+            max_drop_points=max_drop,
+            settings=settings,
+            batches=parse_batches(batch),
+            shapes=parse_shapes(shape),
+            timing=_timing(budget, seed),
+            seed=seed,
+            command=("precbench", *sys.argv[1:]),
+            force=force,
+        )
         loaded = _data(data, model, settings, preprocess, seed, data_dir, on_bad_image, bars)
         deployed = deploy_model(request, loaded, progress=bars)
     record = {"folder": str(deployed.folder), "holds": deployed.holds, "manifest": dict(deployed.manifest)}
     emit("deploy", record, as_json=as_json, show=lambda console: _show(console, record))
     if deployed.holds is False:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _rounded(model: Path, plan: Path | None) -> Iterator[Path]:
+    """The model rounded by a plan, in a file that is removed afterwards; without a plan the model itself."""
+    if plan is None:
+        yield model
+        return
+    from precbench.study.plan_file import read_plan
+    from precbench.study.rounding import round_file
+
+    held = read_plan(plan)
+    with TemporaryDirectory(prefix="precbench-") as folder:
+        yield round_file(model, Path(folder) / f"{model.stem}.{plan.stem}.onnx", plan=held).output
 
 
 def _timing(budget: str, seed: int) -> Any:

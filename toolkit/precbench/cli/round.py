@@ -8,6 +8,7 @@ import typer
 
 from precbench.cli.app import app
 from precbench.cli.output import Force, Json, default_base, default_run, emit, progress
+from precbench.errors import UsageError
 
 Patterns = list[str] | None
 
@@ -24,6 +25,10 @@ def round_(
     grid: Annotated[
         str | None,
         typer.Option("--grid", help="Another grid than --dp: decimal:4, step:0.005, int:8:channel, pow2:5, float16, …"),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="A plan file (TOML) in place of --dp, --grid and patterns; `search` writes one."),
     ] = None,
     group: Annotated[
         Patterns,
@@ -70,11 +75,18 @@ def round_(
     from precbench.report.sentences import about_what_was_left
     from precbench.report.tables import outcome_table
     from precbench.report.terminal import say
+    from precbench.study.plan_file import read_plan
 
     selectors, default = _selectors(op_type, group, regex, target), parse_grid_given(dp, grid)
-    check_grid_given(selectors, default)
+    if plan is not None and (selectors or default is not None):
+        raise UsageError(
+            "--plan is given, and --dp, --grid or patterns besides", "give the plan alone; it can be edited"
+        )
+    held = None if plan is None else read_plan(plan)
+    if held is None:
+        check_grid_given(selectors, default)
     bars = progress()
-    record = _round(model, output, selectors, default, architecture=architecture, force=force, bars=bars)
+    record = _round(model, output, selectors, default, held, architecture=architecture, force=force, bars=bars)
 
     def show(console: Console) -> None:
         console.print(outcome_table(record["outcomes"]))
@@ -104,6 +116,7 @@ def _round(
     output: Path | None,
     selectors: list[Any],
     grid: Any,
+    plan: Any,
     *,
     architecture: Path | None,
     force: bool,
@@ -115,8 +128,10 @@ def _round(
     if model is not None or output is not None:
         source = model or default_base(bars)
         return round_file(
-            source, output, selectors, grid=grid, architecture=architecture, force=force, progress=bars
+            source, output, selectors, grid=grid, plan=plan, architecture=architecture, force=force, progress=bars
         ).to_json()
+    if plan is not None:
+        raise UsageError(f"the plan {plan.path} is for a model, and none is given", "name the model that it is for")
     with default_run(bars) as run:
         bars.note(f"using {run.ensure_base()}")
         name, _ = run.ensure_variant(selectors, grid=grid)

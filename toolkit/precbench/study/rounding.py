@@ -1,7 +1,7 @@
 """Round a file, whichever of the two kinds a user has: an ONNX model, or the Keras checkpoint of the paper."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from precbench.graph.targets import check_grid_given
 from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.study.definition import shipped_groups
+from precbench.study.plan_file import PlanFile
 
 _KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 _ROLES = {"kernel": Role.WEIGHT, "bias": Role.BIAS, "batch_norm": Role.BATCH_NORM, "other": Role.OTHER}
@@ -64,6 +65,7 @@ def round_file(
     selectors: Sequence[Selector] = (),
     *,
     grid: Grid | None = None,
+    plan: PlanFile | None = None,
     architecture: Path | None = None,
     force: bool = False,
     progress: Progress = SILENT,
@@ -75,32 +77,46 @@ def round_file(
 
     Args:
         output: beside the model where None: `<name>.dpN<suffix>`, `<name>.GRID<suffix>` of other grids,
-            `<name>.rounded<suffix>` with selectors.
+            `<name>.rounded<suffix>` with selectors, `<name>.PLAN<suffix>` with a plan.
         selectors: see `graph.select`.
         grid: for the selectors that name none.
+        plan: in place of selectors and grid.
         architecture: the JSON of a Keras `.weights.h5` that records no layer names.
         force: replace the output where it exists.
 
     Raises:
         PrecbenchError: the model cannot be read or rounded as asked, or the output exists; nothing is left then.
     """
-    check_grid_given(selectors, grid)
+    if plan is None:
+        check_grid_given(selectors, grid)
     check_named(model)
-    path = output or _beside(model, "rounded" if selectors or grid is None else short_name(grid))
+    path = output or _beside(model, _how(selectors, grid, plan))
     check_not_input(path, [model, architecture])
     check_output(path, force=force)
     digest = file_digest(model) if model.is_file() else ""
+
+    def choose(initializers: Sequence[Initializer]) -> Plan:
+        if plan is not None:
+            return plan.plan(initializers, digest)
+        return select(initializers, selectors, grid=grid)
+
     with progress.track(f"rounding {model.name}", 1) as advance:
         if model.suffix.lower() in _KERAS_SUFFIXES:
-            plan, outcomes = _round_keras(model, path, selectors, grid, architecture)
+            chosen, outcomes = _round_keras(model, path, choose, architecture)
             notes: tuple[str, ...] = ()
         else:
             loaded = load_model(model)
-            plan = select(list_initializers(loaded), selectors, grid=grid)
-            rounded = round_onnx(loaded, plan, path)
+            chosen = choose(list_initializers(loaded))
+            rounded = round_onnx(loaded, chosen, path)
             outcomes, notes = rounded.outcomes, rounded.notes
         advance(1)
-    return RoundedFile(model=model, model_digest=digest, output=path, plan=plan, outcomes=outcomes, notes=notes)
+    return RoundedFile(model=model, model_digest=digest, output=path, plan=chosen, outcomes=outcomes, notes=notes)
+
+
+def _how(selectors: Sequence[Selector], grid: Grid | None, plan: PlanFile | None) -> str:
+    if plan is not None:
+        return plan.path.stem
+    return "rounded" if selectors or grid is None else short_name(grid)
 
 
 def _beside(model: Path, how: str) -> Path:
@@ -140,7 +156,7 @@ def is_skipped_target(skipped: str | None) -> bool:
 
 
 def _round_keras(
-    model: Path, output: Path, selectors: Sequence[Selector], grid: Grid | None, architecture: Path | None
+    model: Path, output: Path, choose: Callable[[Sequence[Initializer]], Plan], architecture: Path | None
 ) -> tuple[Plan, tuple[Outcome, ...]]:
     from precbench.checkpoints.checkpoint_variables import list_variables
     from precbench.checkpoints.rounding import round_checkpoint
@@ -162,6 +178,6 @@ def _round_keras(
         )
         for position, variable in enumerate(variables)
     ]
-    plan = select(initializers, selectors, grid=grid)
+    plan = choose(initializers)
     outcomes = round_checkpoint(model, output, plan.grids, architecture=architecture)
     return plan, tuple(replace(outcome, group=groups[outcome.initializer]) for outcome in outcomes)
