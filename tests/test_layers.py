@@ -20,6 +20,7 @@ LAYERS = [
     {"bench", "checkpoints", "sweep"},
     {"study"},
     {"deploy"},
+    {"search"},
     {"report"},
     {"api"},
     {"cli"},

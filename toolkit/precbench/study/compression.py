@@ -9,5 +9,9 @@ ZSTD_LEVEL = 10
 
 def compressed_bytes(path: Path) -> int:
     """Return how many bytes a file has after zstd at `ZSTD_LEVEL`."""
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-    return len(compressor.compress(path.read_bytes()))
+    return compressed_size(path.read_bytes())
+
+
+def compressed_size(data: bytes) -> int:
+    """Return how many bytes data have after zstd at `ZSTD_LEVEL`."""
+    return len(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data))

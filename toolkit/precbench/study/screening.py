@@ -83,7 +83,7 @@ def screen_layers(
         model,
         [rounded_variant(name, model, plan) for name, (_, _, plan) in points.items()],
         check_classes(data.labels, classes if isinstance(classes, int) else None),
-        _maker(session, data, preprocessing),
+        feeds_of_rows(session, data, preprocessing),
         session.settings,
         margin_points=margin_points,
         alpha=alpha,
@@ -95,10 +95,16 @@ def screen_layers(
     return [ScreenedLayer(layer=layer, grid=grid, found=by_name[name]) for name, (layer, grid, _) in points.items()]
 
 
-def _maker(
+def feeds_of_rows(
     session: Session, data: EvaluationData, preprocessing: Preprocessing | None
 ) -> Callable[[NDArray[np.intp]], Mapping[str, NDArray[Any]]]:
-    """What makes the model's feeds of some rows of the data."""
+    """Return what makes the model's feeds of some rows of the data.
+
+    Args:
+        session: of the model.
+        data: images, or arrays.
+        preprocessing: of images; None for what the model's metadata says.
+    """
     images, inputs = data.images, data.inputs or {}
     if images is None:
         return lambda rows: {name: array[rows] for name, array in inputs.items()}

@@ -1,0 +1,69 @@
+"""What a search found, in tables and sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from precbench.report.figures import counted
+from precbench.report.tables import add_row, plain_table
+
+
+def plan_table(plan: Mapping[str, int]) -> Table:
+    """One row per number of decimals: how many initializers have it, and which."""
+    by_number: dict[int, list[str]] = {}
+    for name, number in plan.items():
+        by_number.setdefault(number, []).append(name)
+    table = plain_table("decimals", "initializers", "which")
+    for number, names in sorted(by_number.items()):
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        add_row(table, str(number), str(len(names)), shown)
+    return table
+
+
+def sizes_table(sizes: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row per form of the model: MB after zstd, as float32 and packed."""
+    table = plain_table("model", "MB after zstd", "MB packed, after zstd")
+    for name, found in sizes.items():
+        packed = found["packed_zstd_bytes"]
+        add_row(table, name, f"{found['zstd_bytes'] / 1e6:.3f}", "-" if packed is None else f"{packed / 1e6:.3f}")
+    return table
+
+
+def about_search(record: Mapping[str, Any]) -> list[str]:
+    """Say what the plan is worth, what it took, and what many looks at the same images did to that."""
+    validation, test, looks = record["validation"], record["test"], record["validation_all_looks"]
+    limit = counted(record["max_drop_points"], "point")
+    nearest = f"No plan is shown to lose at most {limit}; the nearest was left."
+    said = [_about_saving(record) if record["holds"] else nearest]
+    said.append(
+        f"Validation, {validation['total']:,} images, which chose it: {_points(validation)}. "
+        f"{counted(record['looks'], 'plan')} looked at the same images, so that interval flatters; counting every look "
+        f"(Bonferroni, level {100 * looks['level']:.2f} %) it is "
+        f"[{looks['low_points']:+.2f}, {looks['high_points']:+.2f}]."
+    )
+    is_within = test["shown_margin_points"] <= record["max_drop_points"]
+    within = f"a loss of more than {limit} is {'excluded' if is_within else 'not excluded'} there"
+    said.append(f"Test, {test['total']:,} images, looked at once: {_points(test)}; {within}.")
+    said.append(f"{record['evaluations']:,} image evaluations in {counted(record['rounds'], 'round')}.")
+    said.append(f"Wrote {record['output']}; {record['journal']} holds what was evaluated.")
+    return said
+
+
+def _about_saving(record: Mapping[str, Any]) -> str:
+    sizes, uniform = record["sizes"], record["uniform"]
+    if uniform is None or "best uniform" not in sizes:
+        return "No uniform number of decimals is within the limit; this plan is."
+    mine, theirs = (_smallest(sizes[name]) for name in ("plan", "best uniform"))
+    return (
+        f"{100 * (1 - mine / theirs):.1f} % fewer bytes than the best uniform number of decimals, "
+        f"{uniform['decimals']}: {mine / 1e6:.3f} MB for {theirs / 1e6:.3f}."
+    )
+
+
+def _smallest(found: Mapping[str, Any]) -> int:
+    return int(min(size for size in found.values() if size is not None))
+
+
+def _points(flips: Mapping[str, Any]) -> str:
+    return f"{flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"

@@ -1,0 +1,232 @@
+"""The model as the search sees it: damage on calibration samples, flips on validation images; each once."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precbench.accuracy import Flips, flips, top_classes
+from precbench.graph import OnnxModel, Plan, round_model, save_model
+from precbench.grids import DecimalGrid
+from precbench.progress import SILENT, Progress
+from precbench.runtime import SessionSettings, open_session, predict_batches
+from precbench.search.damage import divergences, log_probabilities
+from precbench.search.frontier import Choice
+from precbench.search.journal import SearchJournal
+from precbench.sweep import Batches, Variant, rounded_variant, sweep
+
+Make = Callable[[NDArray[np.intp]], Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """Samples of one part of the data.
+
+    Args:
+        rows: how many.
+        make: from their numbers to the model's feeds.
+        labels: int64 [rows]; None where they are not needed.
+    """
+
+    rows: int
+    make: Make
+    labels: NDArray[np.int64] | None = None
+
+    def batches(self, size: int) -> Batches:
+        """Return all of them, in order."""
+        return Batches(rows=self.rows, size=size, make=lambda start, stop: self.make(np.arange(start, stop)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much a search may take: image evaluations, seconds, either or both; None is no limit."""
+
+    evaluations: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Spent:
+    """What was spent, what a journal remembers among it, and what the next of a kind is likely to take."""
+
+    evaluations: int = 0
+    seconds: float = 0.0
+    trial_s: float = 0.0
+    round_s: float = 0.0
+
+
+class ModelEvaluator:
+    """A model with its layers' options, evaluated on two parts of the data; the test part is not among them."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        layers: Mapping[str, Sequence[str]],
+        decimals: Sequence[int],
+        *,
+        calibration: Part,
+        validation: Part,
+        settings: SessionSettings,
+        batch: int,
+        budget: Budget,
+        journal: SearchJournal,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Keep what is needed; nothing is run yet.
+
+        Args:
+            model: full precision.
+            layers: layer to its initializers.
+            decimals: the options of each.
+            calibration: to measure damage on.
+            validation: labelled, to choose by.
+            settings: of the sessions.
+            batch: samples per call.
+            budget: what may be spent.
+            journal: what is known already.
+            progress: told of each evaluation.
+        """
+        self.model, self.layers, self.decimals = model, layers, tuple(decimals)
+        self._calibration, self._validation = calibration, validation
+        self._settings, self._batch, self._budget = settings, batch, budget
+        self._journal, self._progress, self._spent = journal, progress, _Spent()
+        self._base: NDArray[np.int64] | None = None
+        self._reference: NDArray[np.float64] | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Images that models were run on, those of earlier sittings among them."""
+        return self._spent.evaluations
+
+    @property
+    def round_evaluations(self) -> int:
+        """Images that a round of damage takes."""
+        return self._calibration.rows * len(self.layers) * len(self.decimals)
+
+    @property
+    def least_evaluations(self) -> int:
+        """Images that the smallest search takes: full precision, and one plan."""
+        return 2 * self._validation.rows
+
+    def plan(self, choice: Choice) -> Plan:
+        """Return a choice as a plan."""
+        pairs = zip(self.layers.values(), choice, strict=True)
+        return Plan(grids={name: DecimalGrid(self.decimals[place]) for names, place in pairs for name in names})
+
+    def enough_for(self, *, trials: int, rounds: int) -> bool:
+        """Whether the budget has room for so many more; see `searching.Evaluator`."""
+        spent, budget = self._spent, self._budget
+        wanted = trials * self._validation.rows + rounds * self.round_evaluations
+        if self._base is None:
+            wanted += self._validation.rows
+        seconds = trials * spent.trial_s + rounds * spent.round_s
+        return (budget.evaluations is None or spent.evaluations + wanted <= budget.evaluations) and (
+            budget.seconds is None or spent.seconds + seconds <= budget.seconds
+        )
+
+    def trial(self, choice: Choice) -> Flips:
+        """Return what a choice flips on the validation images; see `searching.Evaluator`."""
+        base = self._base_classes()
+        found, seconds = self._known(["trial", list(choice)], lambda: {"classes": self._classes(self.plan(choice))})
+        self._spent.evaluations += self._validation.rows
+        self._spent.trial_s = seconds
+        assert self._validation.labels is not None
+        return flips(base, np.array(found["classes"], np.int64), self._validation.labels)
+
+    def damages(self, around: Choice | None) -> list[list[float]]:
+        """Return per layer and option the mean divergence in nats; see `searching.Evaluator`."""
+        key = ["damages", None if around is None else list(around)]
+        found, seconds = self._known(key, lambda: {"damages": self._measured(around)})
+        self._spent.evaluations += self.round_evaluations
+        self._spent.round_s = seconds
+        damages: list[list[float]] = found["damages"]
+        return damages
+
+    def _known(self, key: Any, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], float]:
+        """Return facts from the journal, or make and record them; with the seconds that they took."""
+        facts = self._journal.get(key)
+        if facts is None:
+            began = time.perf_counter()
+            facts = make()
+            facts["seconds"] = time.perf_counter() - began
+            self._journal.put(key, facts)
+        self._spent.seconds += facts["seconds"]
+        return facts, float(facts["seconds"])
+
+    def _base_classes(self) -> NDArray[np.int64]:
+        if self._base is None:
+            found, _ = self._known("base", lambda: {"classes": self._classes(Plan(grids={}))})
+            self._spent.evaluations += self._validation.rows
+            self._base = np.array(found["classes"], np.int64)
+        return self._base
+
+    def _classes(self, plan: Plan) -> list[int]:
+        found = classes_of(
+            self.model, plan, self._validation, settings=self._settings, batch=self._batch, progress=self._progress
+        )
+        return [int(each) for each in found]
+
+    def _measured(self, around: Choice | None) -> list[list[float]]:
+        base = self.model if around is None else round_model(self.model, self.plan(around)).model
+        damages = [[float("nan")] * len(self.decimals) for _ in self.layers]
+        reference = self._reference_scores()
+        for name, scores in self._scores(base, list(self._variants(around))):
+            mean = _mean_divergence(reference, scores)
+            if name == "base":
+                assert around is not None
+                for layer, place in enumerate(around):
+                    damages[layer][place] = mean
+            else:
+                layer, place = map(int, name.split())
+                damages[layer][place] = mean
+        return damages
+
+    def _variants(self, around: Choice | None) -> Iterator[Variant]:
+        """Each layer at each option, the others as in the base; and the base itself, for the options that it has."""
+        if around is not None:
+            yield Variant(name="base", values=dict)
+        for layer, names in enumerate(self.layers.values()):
+            for place, number in enumerate(self.decimals):
+                if around is None or around[layer] != place:
+                    plan = Plan(grids=dict.fromkeys(names, DecimalGrid(number)))
+                    values = rounded_variant("", self.model, plan).values  # of full precision, whatever the base
+                    yield Variant(name=f"{layer} {place}", values=values)
+
+    def _reference_scores(self) -> NDArray[np.float64]:
+        if self._reference is None:
+            ((_, scores),) = self._scores(self.model, [Variant(name="base", values=dict)])
+            self._reference = log_probabilities(scores)
+        return self._reference
+
+    def _scores(self, base: OnnxModel, variants: Sequence[Variant]) -> Iterator[tuple[str, NDArray[Any]]]:
+        batches = self._calibration.batches(self._batch)
+        for one in sweep(base, variants, batches, self._settings, progress=self._progress):
+            yield one.variant, next(iter(one.outputs.values()))
+
+
+def _mean_divergence(reference: NDArray[np.float64], scores: NDArray[Any]) -> float:
+    """Infinite where a score is no number: such a variant is not to be had."""
+    if not np.isfinite(scores).all():
+        return float("inf")
+    return float(divergences(reference, log_probabilities(scores)).mean())
+
+
+def classes_of(
+    model: OnnxModel, plan: Plan, part: Part, *, settings: SessionSettings, batch: int, progress: Progress = SILENT
+) -> NDArray[np.int64]:
+    """Return the class that a model gives each sample when it is rounded by a plan.
+
+    Raises:
+        PrecbenchError: the rounded model cannot be run, or its scores have no highest.
+    """
+    rounded = round_model(model, plan).model if plan.grids else model
+    with TemporaryDirectory(prefix="precbench-") as folder:
+        path = Path(folder) / "model.onnx"
+        save_model(rounded, path)
+        outputs = predict_batches(open_session(path, settings), part.batches(batch), rows=part.rows, progress=progress)
+    return top_classes(next(iter(outputs.values())))
