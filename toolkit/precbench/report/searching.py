@@ -1,12 +1,12 @@
 """What a search found, in tables and sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from precbench.report.figures import counted
-from precbench.report.tables import add_row, plain_table
+from precbench.report.tables import add_row, grid_name, plain_table
 
 
 def plan_table(plan: Mapping[str, int]) -> Table:
@@ -67,3 +67,37 @@ def _smallest(found: Mapping[str, Any]) -> int:
 
 def _points(flips: Mapping[str, Any]) -> str:
     return f"{flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
+
+
+def sensitivity_table(layers: Sequence[Sequence[Mapping[str, Any]]]) -> Table:
+    """One row per layer, the most fragile first: at the first grid what it does, at all the SQNR of the logits."""
+    grids = [grid_name(each["grid"]) for each in layers[0]]
+    table = plain_table("layer", "images", "divergence", "changed", "+", "-", *(f"dB, {grid}" for grid in grids))
+    for damages in layers:
+        first = damages[0]
+        add_row(
+            table,
+            first["layer"],
+            f"{first['images']:,}",
+            f"{first['divergence']:.3g}",
+            f"{first['changed']:,}",
+            *("-" if first[key] is None else str(first[key]) for key in ("gained", "lost")),
+            *("=" if each["sqnr_db"] is None else f"{each['sqnr_db']:.1f}" for each in damages),
+        )
+    return table
+
+
+def about_sensitivity(record: Mapping[str, Any]) -> list[str]:
+    """Say what the columns are, and how far the order is told."""
+    layers, settled = record["layers"], record["settled"]
+    first = grid_name(layers[0][0]["grid"])
+    whole = sum(len(damages) for damages in layers) * record["data"].get("samples", 0)
+    told = min(settled, record["top"])
+    more = "" if told >= min(record["top"], len(layers)) else "; with more images more would be, if they differ"
+    took = f", in place of {whole:,}" if whole > record["evaluations"] else ""
+    return [
+        f"Each layer rounded alone to {first}: divergence of the class probabilities in nats, images that change their "
+        f"class, right answers gained (+) and lost (-); dB: SQNR of the logits.",
+        f"The order of the first {told} is told by the images (two standard errors, paired){more}. "
+        f"{record['evaluations']:,} image evaluations{took}.",
+    ]

@@ -93,11 +93,11 @@ def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
             sums[index] += amount
     table = plain_table("group" if by_group else "initializer", "grid", "initializers", "elements", "changed")
     for (name, grid), sums in totals.items():
-        add_row(table, name, _grid_name(grid), *(count(amount) for amount in sums))
+        add_row(table, name, grid_name(grid), *(count(amount) for amount in sums))
     return table
 
 
-def _grid_name(grid: str) -> str:
+def grid_name(grid: str) -> str:
     """`decimal:2` -> 2 decimals."""
     family, _, number = grid.partition(":")
     return counted(int(number), "decimal") if family == "decimal" else grid
@@ -145,7 +145,7 @@ def screening_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """One row per layer, one column per grid: whether it holds, and how many images that took."""
     grids = list(dict.fromkeys(one["grid"] for one in layers))
     found = {(one["layer"], one["grid"]): one for one in layers}
-    table = plain_table("layer", *map(_grid_name, grids))
+    table = plain_table("layer", *map(grid_name, grids))
     for layer in dict.fromkeys(one["layer"] for one in layers):
         add_row(table, layer, *(_screened(found[layer, grid]) for grid in grids))
     return table

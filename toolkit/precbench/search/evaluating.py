@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.accuracy import Flips, flips, top_classes
+from precbench.accuracy import Flips, check_classes, flips, top_classes
+from precbench.datasets import Preprocessing
 from precbench.graph import OnnxModel, Plan, round_model, save_model
 from precbench.grids import DecimalGrid
 from precbench.progress import SILENT, Progress
-from precbench.runtime import SessionSettings, open_session, predict_batches
+from precbench.runtime import Session, SessionSettings, open_session, predict_batches
+from precbench.runtime.batches import batched_names, rows_of
 from precbench.search.damage import divergences, log_probabilities
 from precbench.search.frontier import Choice
 from precbench.search.journal import SearchJournal
+from precbench.study.evaluation import EvaluationData
+from precbench.study.screening import feeds_of_rows
 from precbench.sweep import Batches, Variant, rounded_variant, sweep
 
 Make = Callable[[NDArray[np.intp]], Mapping[str, NDArray[Any]]]
@@ -40,6 +44,20 @@ class Part:
     def batches(self, size: int) -> Batches:
         """Return all of them, in order."""
         return Batches(rows=self.rows, size=size, make=lambda start, stop: self.make(np.arange(start, stop)))
+
+
+def part_of(session: Session, data: EvaluationData, preprocessing: Preprocessing | None = None) -> Part:
+    """Return data as a part, with its labels where it has any.
+
+    Args:
+        session: of the model.
+        data: images, or arrays.
+        preprocessing: of images; None for what the model's metadata says.
+    """
+    images, arrays = data.images, data.inputs or {}
+    rows = len(images) if images is not None else rows_of(arrays, batched_names(session.inputs))
+    labels = None if data.labels is None else check_classes(data.labels)
+    return Part(rows=rows, make=feeds_of_rows(session, data, preprocessing), labels=labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,15 +22,12 @@ from precbench.graph import OnnxModel, Plan, list_initializers, load_model, roun
 from precbench.grids import DecimalGrid, check_decimals
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, fixed_batch, usable_cores
-from precbench.runtime.batches import batched_names, rows_of
 from precbench.search.costs import Objective, layer_cost
-from precbench.search.evaluating import Budget, ModelEvaluator, Part, classes_of
+from precbench.search.evaluating import Budget, ModelEvaluator, classes_of, part_of
 from precbench.search.journal import SearchJournal
 from precbench.search.searching import Found, Trial, search
-from precbench.study.evaluation import EvaluationData
 from precbench.study.experiments import target_layers
 from precbench.study.plan_file import write_plan
-from precbench.study.screening import feeds_of_rows
 
 DEFAULT_DECIMALS = (0, 1, 2, 3, 4, 5, 6)
 _LEVEL = 0.95
@@ -95,8 +92,8 @@ def find_plan(
         model,
         layers,
         request.decimals,
-        calibration=_part(session, data.calibration, data),
-        validation=_part(session, data.validation, data, labels),
+        calibration=part_of(session, data.calibration, data.preprocessing),
+        validation=part_of(session, data.validation, data.preprocessing),
         settings=settings,
         batch=batch,
         budget=request.budget,
@@ -190,13 +187,6 @@ def _check_budget(budget: Budget, evaluator: ModelEvaluator) -> None:
         )
 
 
-def _part(
-    session: Session, part: EvaluationData, data: DeploymentData, labels: NDArray[np.int64] | None = None
-) -> Part:
-    rows = len(part.images) if part.images is not None else rows_of(part.inputs or {}, batched_names(session.inputs))
-    return Part(rows=rows, make=feeds_of_rows(session, part, data.preprocessing), labels=labels)
-
-
 def _about(
     request: SearchRequest, digest: str, data: DeploymentData, settings: SessionSettings, batch: int
 ) -> list[Any]:
@@ -235,7 +225,7 @@ def _confirmed(
     """Look at the test part, for the first time and once."""
     assert data.test is not None
     assert data.test.labels is not None
-    part = _part(session, data.test, data)
+    part = part_of(session, data.test, data.preprocessing)
     progress.note("the test part, once")
     base, rounded = (
         classes_of(model, each, part, settings=settings, batch=batch, progress=progress)

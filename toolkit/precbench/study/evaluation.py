@@ -408,6 +408,17 @@ def is_classifier(session: Session) -> bool:
     return len(output.shape) == 2 and np.issubdtype(output.dtype, np.floating) and output.shape[1] != 1
 
 
+def check_classifier(session: Session) -> None:
+    """Refuse a model that has not one output of scores.
+
+    Raises:
+        DataError: it names the outputs that there are.
+    """
+    if not is_classifier(session):
+        outputs = ", ".join(f"{spec.name} {list(spec.shape)} of {spec.dtype}" for spec in session.outputs)
+        raise DataError(f"{session.model} is no classifier with one output of scores: it has {outputs}", "give one")
+
+
 def _image_input(model: Path, inputs: Sequence[TensorSpec]) -> TensorSpec:
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise DataError(

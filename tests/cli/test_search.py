@@ -1,0 +1,157 @@
+"""`precbench search` and `sensitivity` on a small network, really run: plans, resuming, refusals."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from precbench.search.finding import journal_of
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(precbench: Any) -> Run:
+    def typed(*arguments: str | Path) -> tuple[int, str, str]:
+        done = precbench(*arguments)
+        return done.status, done.out, done.err
+
+    return typed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of three layers and 6,000 samples that it has nearly all right."""
+    place = tmp_path_factory.mktemp("search")
+    rng = np.random.default_rng(0)
+    shapes = {"first/kernel": (16, 48), "second/kernel": (48, 48), "third/kernel": (48, 4)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "first/kernel"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "second/kernel"], ["c"]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("MatMul", ["d", "third/kernel"], ["y"]),
+    ]
+    weights = [numpy_helper.from_array(rng.normal(0, 0.3, s).astype(np.float32), n) for n, s in shapes.items()]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), place / "m.onnx")
+    x = rng.normal(size=(6000, 16)).astype(np.float32)
+    scores = onnxruntime.InferenceSession(place / "m.onnx").run(None, {"x": x})[0]
+    labels = np.where(rng.random(6000) < 0.95, scores.argmax(1), rng.integers(0, 4, 6000))
+    np.savez(place / "d.npz", x=x, labels=labels)
+    np.savez(place / "unlabelled.npz", x=x)
+    np.savez(place / "few.npz", x=x[:300], labels=labels[:300])
+    return place
+
+
+def searched(run: Run, folder: Path, output: Path, *more: str) -> tuple[int, dict[str, Any]]:
+    status, out, err = run(
+        *("search", folder / "m.onnx", "--data", folder / "d.npz", "-o", output, "--max-drop", "1"), *more, "--json"
+    )
+    assert out, err
+    return status, json.loads(out)
+
+
+def test_a_plan_is_found_that_rounds_and_beats_the_best_uniform(run: Run, folder: Path, tmp_path: Path) -> None:
+    status, record = searched(run, folder, tmp_path / "plan.toml", "--evaluations", "200000")
+    assert status == 0
+    assert record["holds"]
+    assert record["validation"]["shown_margin_points"] <= 1
+    assert set(record["plan"]) == {"first/kernel", "second/kernel", "third/kernel"}
+    assert record["estimated"] <= record["uniform"]["estimated"]
+    assert record["evaluations"] <= 200_000
+    assert record["test"]["total"] + record["validation"]["total"] == 6000 - 512
+    looks = record["validation_all_looks"]
+    assert looks["low_points"] <= record["validation"]["low_points"]
+    status, out, err = run(
+        "round", folder / "m.onnx", "--plan", tmp_path / "plan.toml", "-o", tmp_path / "r.onnx", "--json"
+    )
+    assert status == 0, err
+    assert {o["initializer"]: o["decimals"] for o in json.loads(out)["outcomes"]} == record["plan"]
+
+
+def test_the_same_budget_gives_the_same_plan_and_a_search_that_was_killed_goes_on(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    _, whole = searched(run, folder, tmp_path / "a.toml", "--evaluations", "150000")
+    _, again = searched(run, folder, tmp_path / "b.toml", "--evaluations", "150000")
+    journal = journal_of(tmp_path / "a.toml")
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:4]) + lines[4][: len(lines[4]) // 2])  # killed while it wrote
+    (tmp_path / "a.toml").unlink()
+    _, resumed = searched(run, folder, tmp_path / "a.toml", "--evaluations", "150000")
+    for other in (again, resumed):
+        assert other["plan"] == whole["plan"]
+        assert other["evaluations"] == whole["evaluations"]
+        assert other["looks"] == whole["looks"]
+    plans = [(tmp_path / name).read_text() for name in ("a.toml", "b.toml")]
+    assert plans[0] == plans[1]
+
+
+def test_where_no_plan_holds_the_nearest_is_left_and_the_status_is_1(run: Run, folder: Path, tmp_path: Path) -> None:
+    status, record = searched(run, folder, tmp_path / "p.toml", "--dp", "0", "--evaluations", "20000")
+    assert status == 1
+    assert not record["holds"]
+    assert "NOT within 1." in (tmp_path / "p.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (("unlabelled.npz",), "accuracy cannot be measured: the data have no labels"),
+        (("few.npz",), "validation images show a loss to be below"),
+        (("d.npz", "--evaluations", "100"), "a budget of 100 image evaluations has no room"),
+        (("d.npz", "--max-drop", "-1"), "--max-drop -1 is not inside 0..100"),
+        (("d.npz", "--max-drop", "0"), "no number of images shows"),
+        (("d.npz", "--objective", "byte"), "there is no objective 'byte'"),
+        (("d.npz", "--dp", "1,13"), "13"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_and_nothing_is_written(
+    run: Run, folder: Path, tmp_path: Path, asked: tuple[str, ...], problem: str
+) -> None:
+    data, *more = asked
+    status, _, err = run(
+        "search", folder / "m.onnx", "--data", folder / data, "-o", tmp_path / "p.toml", "--max-drop", "0.5", *more
+    )
+    assert status == 2
+    assert problem in " ".join(err.split())
+    assert not (tmp_path / "p.toml").exists()
+
+
+def test_layers_are_ranked_on_fewer_images_in_the_order_of_all(run: Run, folder: Path) -> None:
+    command = ("sensitivity", folder / "m.onnx", "--data", folder / "d.npz", "--dp", "1,2,3", "--json")
+    status, out, err = run(*command)
+    assert status == 0, err
+    few = json.loads(out)
+    whole = json.loads(run(*command, "--images", "6000", "--top", "3")[1])
+    names = [damages[0]["layer"] for damages in few["layers"]]
+    assert sorted(names) == ["first", "second", "third"]
+    assert names == [damages[0]["layer"] for damages in whole["layers"]]
+    assert few["evaluations"] < 6000 * 9
+    divergences = [damages[0]["divergence"] for damages in few["layers"]]
+    assert divergences == sorted(divergences, reverse=True)
+    for damages in few["layers"]:
+        assert [each["grid"] for each in damages] == ["decimal:1", "decimal:2", "decimal:3"]
+        assert damages[0]["sqnr_db"] < damages[2]["sqnr_db"]
+
+
+def test_sensitivity_needs_no_labels_and_takes_other_grids(run: Run, folder: Path) -> None:
+    status, out, err = run(
+        *("sensitivity", folder / "m.onnx", "--data", folder / "unlabelled.npz", "--grid", "pow2:4", "--grid", "int:8")
+    )
+    assert status == 0, err
+    assert "dB, pow2:4" in out
+    assert "Each layer rounded alone to pow2:4" in out

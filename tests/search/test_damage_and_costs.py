@@ -1,0 +1,45 @@
+"""Damage against SciPy, costs against exact cases."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import log_softmax
+from scipy.stats import entropy
+
+from precbench.errors import UsageError
+from precbench.search.costs import Objective, layer_cost, parse_objective
+from precbench.search.damage import divergences, log_probabilities
+
+SCORES = hnp.arrays(np.float64, (4, 5), elements=st.floats(-8, 8))
+
+
+@given(SCORES, SCORES)
+def test_scores_and_probabilities_give_the_divergence_of_their_classes(one: np.ndarray, other: np.ndarray) -> None:
+    p, q = (np.exp(log_softmax(scores, axis=1)) for scores in (one, other))
+    expected = entropy(p, q, axis=1)
+    assert divergences(log_probabilities(one - 9), log_probabilities(other - 9)) == pytest.approx(expected, abs=1e-9)
+    assert divergences(log_probabilities(p), log_probabilities(q)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_nothing_diverges_from_itself() -> None:
+    scores = log_probabilities(np.array([[0.0, 1.0, 0.0], [0.2, 0.3, 0.5]]))
+    assert divergences(scores, scores).tolist() == [0, 0]
+
+
+def test_bits_are_those_of_the_codes_and_bytes_fall_with_the_decimals() -> None:
+    values = np.array([0.11, -0.34, 0.52], np.float32)
+    assert layer_cost([values], 1, Objective.BITS) == 3 * 4  # codes 1, -3, 5
+    assert layer_cost([values], 2, Objective.BITS) == 3 * 7  # 11, -34, 52
+    many = np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32)
+    sizes = [layer_cost([many], n, Objective.BYTES) for n in range(6)]
+    assert sizes == sorted(sizes)
+    assert layer_cost([many, many], 2, Objective.BYTES) == 2 * sizes[2]
+
+
+def test_a_misspelt_objective_is_refused_with_the_nearest() -> None:
+    assert parse_objective("bits") is Objective.BITS
+    with pytest.raises(UsageError, match="no objective 'byte'") as caught:
+        parse_objective("byte")
+    assert "the nearest are bytes" in caught.value.remedy or "the nearest is bytes" in caught.value.remedy

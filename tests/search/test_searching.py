@@ -1,0 +1,102 @@
+"""The search on a made-up model whose loss is known: it finds what is cheap, keeps the limit and the budget."""
+
+import pytest
+
+from precbench.accuracy import Flips
+from precbench.accuracy.tango import tango_interval
+from precbench.errors import NoTimeError
+from precbench.search.frontier import Choice
+from precbench.search.searching import Trial, search
+
+DECIMALS = (0, 1, 2, 3)
+WEIGHTS = (100, 400, 200, 900)
+FRAGILE = (9.0, 0.1, 1.0, 0.01)
+IMAGES = 4000
+
+
+class MadeUp:
+    """A layer at N decimals damages by its fragility / 10^N; images are lost in proportion to the damage of all."""
+
+    def __init__(self, *, room: int = 10**9, worst: float = 1.0) -> None:
+        self.room, self.worst = room, worst
+        self.trials: list[Choice] = []
+        self.rounds: list[Choice | None] = []
+
+    def damages(self, around: Choice | None) -> list[list[float]]:
+        self.rounds.append(around)
+        self.room -= 1
+        return [[fragile / 10**n for n in DECIMALS] for fragile in FRAGILE]
+
+    def trial(self, choice: Choice) -> Flips:
+        self.trials.append(choice)
+        self.room -= 1
+        damage = sum(fragile / 10 ** DECIMALS[place] for fragile, place in zip(FRAGILE, choice, strict=True))
+        lost = min(IMAGES, int(IMAGES * 0.02 * damage * self.worst))
+        interval = tango_interval(gained=0, lost=lost, total=IMAGES)
+        return Flips(
+            gained=0, lost=lost, changed=lost, total=IMAGES, reference_correct=IMAGES, p_value=1.0,
+            low_points=100 * interval.low, high_points=100 * interval.high, level=0.95,
+        )  # fmt: skip
+
+    def enough_for(self, *, trials: int, rounds: int) -> bool:
+        return trials + rounds <= self.room
+
+
+COSTS = [[weights * (1.0 + n) for n in DECIMALS] for weights in WEIGHTS]
+
+
+def cheapest_within(limit: float) -> float:
+    """By trying all."""
+    model, best = MadeUp(), float("inf")
+    places = range(len(DECIMALS))
+    for choice in ((a, b, c, d) for a in places for b in places for c in places for d in places):
+        if model.trial(choice).shown_margin_points <= limit:
+            best = min(best, sum(cost[place] for cost, place in zip(COSTS, choice, strict=True)))
+    return best
+
+
+@pytest.mark.parametrize("limit", [0.2, 0.5, 1.0, 5.0])
+def test_it_finds_what_trying_all_finds_or_little_worse_in_few_trials(limit: float) -> None:
+    model = MadeUp()
+    found = search(DECIMALS, COSTS, model, max_drop_points=limit)
+    assert found.holds
+    assert found.best.flips.shown_margin_points <= limit
+    assert found.best.cost <= 1.1 * cheapest_within(limit)
+    assert len(model.trials) <= 12
+    assert len(set(model.trials)) == len(model.trials)
+
+
+def test_it_beats_one_number_of_decimals_for_all() -> None:
+    found = search(DECIMALS, COSTS, MadeUp(), max_drop_points=0.5)
+    uniform = [trial for trial in found.within if len(set(trial.choice)) == 1]
+    assert found.best.cost < min(trial.cost for trial in uniform)
+
+
+def test_where_none_holds_the_nearest_is_left_and_said_not_to_hold() -> None:
+    found = search(DECIMALS, COSTS, MadeUp(worst=1e6), max_drop_points=0.5)
+    assert not found.holds
+    assert found.within == ()
+    assert found.best.flips.shown_margin_points == min(trial.flips.shown_margin_points for trial in found.trials)
+
+
+@pytest.mark.parametrize("room", range(1, 12))
+def test_the_budget_is_kept_and_each_better_plan_is_told(room: int) -> None:
+    model, told = MadeUp(room=room), list[Trial]()
+    found = search(DECIMALS, COSTS, model, max_drop_points=0.5, better=told.append)
+    assert len(model.trials) + len(model.rounds) <= room
+    assert told[-1] == found.best
+    costs = [trial.cost for trial in told if trial.within(0.5)]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_without_room_for_one_plan_it_says_so() -> None:
+    with pytest.raises(NoTimeError, match="no room for a single plan"):
+        search(DECIMALS, COSTS, MadeUp(room=0), max_drop_points=0.5)
+
+
+def test_damage_is_measured_again_around_the_best_plan_until_nothing_is_cheaper() -> None:
+    model = MadeUp()
+    found = search(DECIMALS, COSTS, model, max_drop_points=0.5)
+    assert model.rounds[0] is None
+    assert model.rounds[-1] == found.best.choice
+    assert found.rounds == len(model.rounds)
