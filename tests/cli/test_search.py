@@ -155,3 +155,35 @@ def test_sensitivity_needs_no_labels_and_takes_other_grids(run: Run, folder: Pat
     assert status == 0, err
     assert "dB, pow2:4" in out
     assert "Each layer rounded alone to pow2:4" in out
+
+
+def test_grids_are_set_side_by_side_in_either_order(run: Run, folder: Path) -> None:
+    chosen = [word for text in ("decimal:3", "int:8:channel", "pow2:4", "posit:8,0") for word in ("--grid", text)]
+    command = ("grids", folder / "m.onnx", "--data", folder / "d.npz", *chosen)
+    status, out, err = run(*command, "--by", "entropy", "--json")
+    assert status == 0, err
+    rows = {row["grid"]: row for row in json.loads(out)["grids"]}
+    assert [row["entropy_bits"] for row in rows.values()] == sorted(row["entropy_bits"] for row in rows.values())
+    assert rows["pow2:4"]["bits"] == 4
+    assert rows["int:8:channel"]["sqnr_db"] > rows["pow2:4"]["sqnr_db"]
+    assert all(row["entropy_bits"] <= row["bits"] for row in rows.values())
+    assert rows["int:8:channel"]["flips"]["lost"] < rows["pow2:4"]["flips"]["lost"]
+    assert "posit:8,0" in run(*command)[1]
+
+
+def test_every_default_grid_is_compared(run: Run, folder: Path) -> None:
+    status, out, err = run("grids", folder / "m.onnx", "--data", folder / "d.npz", "--json")
+    assert status == 0, err
+    assert len(json.loads(out)["grids"]) == 29
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [(("--by", "bit"), "--by bit is no order"), (("--grid", "int8"), "'int8' is no grid")],
+)
+def test_an_order_or_a_grid_that_is_none_is_refused(
+    run: Run, folder: Path, more: tuple[str, str], problem: str
+) -> None:
+    status, _, err = run("grids", folder / "m.onnx", "--data", folder / "d.npz", *more)
+    assert status == 2
+    assert problem in err

@@ -14,7 +14,7 @@ from precbench.cli.loudness import Loudness, choose, loudness
 from precbench.errors import PrecbenchError, printable
 
 COMMANDS = (
-    *("run", "status", "results", "train", "export", "round", "evaluate", "screen", "sensitivity", "search"),
+    *("run", "status", "results", "train", "export", "round", "evaluate", "screen", "sensitivity", "search", "grids"),
     *("bench", "compare", "deploy", "verify", "report", "inspect"),
 )
 """One module each, in the order of the work."""

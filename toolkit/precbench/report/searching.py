@@ -101,3 +101,35 @@ def about_sensitivity(record: Mapping[str, Any]) -> list[str]:
         f"The order of the first {told} is told by the images (two standard errors, paired){more}. "
         f"{record['evaluations']:,} image evaluations{took}.",
     ]
+
+
+def grids_table(grids: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per grid."""
+    table = plain_table("grid", "bits", "entropy", "zstd MB", "SQNR dB", "points", "95 %", "+", "-")
+    for one in grids:
+        flips, bits = one["flips"], one["bits"]
+        accuracy = ["NaN", "", "", ""]
+        if flips is not None:
+            ends = f"[{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
+            accuracy = [f"{flips['difference_points']:+.2f}", ends, str(flips["gained"]), str(flips["lost"])]
+        add_row(
+            table,
+            one["grid"],
+            "-" if bits is None else f"{bits:.1f}",
+            f"{one['entropy_bits']:.2f}",
+            f"{one['zstd_bytes'] / 1e6:.3f}",
+            "=" if one["sqnr_db"] is None else f"{one['sqnr_db']:.1f}",
+            *accuracy,
+        )
+    return table
+
+
+def about_grids(record: Mapping[str, Any]) -> str:
+    """Say what the columns are."""
+    total = next((one["flips"]["total"] for one in record["grids"] if one["flips"] is not None), 0)
+    return (
+        f"All target weights rounded to one grid, {total:,} images. bits: of a stored code, all of a tensor alike, per "
+        f"weight; entropy: of the codes, bits per weight; zstd MB: the codes compressed, without the steps that some "
+        f"grids keep beside them; points: accuracy less full precision's, paired; + and -: images that only the "
+        f"rounded model, only full precision has right."
+    )
