@@ -28,7 +28,7 @@ from precbench.graph import Plan, list_initializers, load_model
 from precbench.runtime import SessionSettings, usable_cores
 from precbench.search.costs import Objective, layer_cost
 from precbench.search.evaluating import Budget, ModelEvaluator, Part, classes_of, part_of
-from precbench.search.finding import sizes
+from precbench.search.finding import DAMAGE_SAMPLES, sizes
 from precbench.search.frontier import Choice
 from precbench.search.journal import SearchJournal
 from precbench.search.searching import Trial, search
@@ -85,7 +85,7 @@ def main() -> None:
     """Search in each way, confirm each plan, and write the result."""
     options = read_options()
     session = open_model(options.base, SessionSettings())
-    data = load_deployment_data(options.study, session, directory=options.data_dir)
+    data = load_deployment_data(options.study, session, directory=options.data_dir, most_calibration=DAMAGE_SAMPLES)
     assert data.validation is not None
     assert data.test is not None
     model = load_model(options.base)

@@ -10,7 +10,7 @@ from scipy.stats import entropy
 
 from precbench.errors import UsageError
 from precbench.search.costs import Objective, layer_cost, parse_objective
-from precbench.search.damage import divergences, log_probabilities
+from precbench.search.damage import divergences, lead_shifts, log_probabilities
 
 SCORES = hnp.arrays(np.float64, (4, 5), elements=st.floats(-8, 8))
 
@@ -43,3 +43,21 @@ def test_a_misspelt_objective_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no objective 'byte'") as caught:
         parse_objective("byte")
     assert "the nearest are bytes" in caught.value.remedy or "the nearest is bytes" in caught.value.remedy
+
+
+@given(st.floats(0.1, 5), st.integers(0, 99))
+def test_a_common_scale_and_shift_of_the_logits_is_no_shift_of_a_lead(scale: float, seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(size=(6, 5))
+    found = lead_shifts(log_probabilities(scores - 9), log_probabilities(scale * scores - 99))
+    assert found == pytest.approx(0, abs=1e-12)
+
+
+def test_a_lead_that_halves_counts_a_quarter_and_one_that_is_lost_counts_whole() -> None:
+    one = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2]] * 50))
+    other = one.copy()
+    other[0] = np.log([2 / 3, 1 / 3])  # log 4 becomes log 2
+    other[1] = np.log([0.3, 0.7])
+    found = lead_shifts(one, other)
+    assert found[0] == pytest.approx(0.25, rel=0.05)
+    assert found[1] == 1
+    assert found[2] == pytest.approx(0, abs=1e-3)

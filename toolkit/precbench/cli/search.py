@@ -75,7 +75,7 @@ def search(
     from precbench.deploy.data import load_deployment_data
     from precbench.search.costs import parse_objective
     from precbench.search.evaluating import Budget
-    from precbench.search.finding import SearchRequest, find_plan
+    from precbench.search.finding import DAMAGE_SAMPLES, SearchRequest, find_plan
 
     seconds = None if evaluations is not None else parse_duration_s(budget)
     request = SearchRequest(
@@ -97,6 +97,7 @@ def search(
             seed=seed,
             directory=data_dir,
             on_bad_image=on_bad_image,
+            most_calibration=DAMAGE_SAMPLES,
             progress=bars,
         )
         record = find_plan(request, session, loaded, progress=bars)

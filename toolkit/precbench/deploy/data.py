@@ -41,7 +41,7 @@ class DeploymentData:
     """What a model is calibrated, chosen and judged on; the three share no sample.
 
     Args:
-        calibration: at most 512 samples.
+        calibration: samples of the training part, or a fifth.
         validation: labelled samples to choose by; None where there are no labels.
         test: labelled samples to report; likewise.
         preprocessing: of images; None for arrays.
@@ -98,12 +98,13 @@ def load_deployment_data(
     seed: int = 0,
     directory: Path | None = None,
     on_bad_image: str | None = None,
+    most_calibration: int = MOST_CALIBRATION_SAMPLES,
     progress: Progress = SILENT,
 ) -> DeploymentData:
     """Find what `--data` means: calibration from the training part, validation to choose by, test to report.
 
     A source without parts (an archive, a folder without train and test) is divided here, drawn from the seed: a fifth
-    of it, at most 512 samples, calibrates; half of the rest is validation, half test.
+    of it, at most `most_calibration` samples, calibrates; half of the rest is validation, half test.
 
     Args:
         spec: see `study.evaluation.load_data`.
@@ -112,6 +113,7 @@ def load_deployment_data(
         seed: draws the parts and the calibration samples.
         directory: where cifar10 lies.
         on_bad_image: "stop" or "skip".
+        most_calibration: samples.
         progress: told what differs from published data.
 
     Raises:
@@ -130,10 +132,10 @@ def load_deployment_data(
 
     rng = np.random.default_rng(seed)
     if is_one_set(spec, session):
-        parts = _divided(load("test"), session, rng)
+        parts = _divided(load("test"), session, rng, most_calibration)
     else:
         train = load("train")
-        chosen = rng.permutation(_rows(train, session))[:MOST_CALIBRATION_SAMPLES]
+        chosen = rng.permutation(_rows(train, session))[:most_calibration]
         parts = (_taken(train, session, chosen), load("validation"), load("test"))
     calibration, validation, test = parts
     not_judged = _why_not_judged(calibration, session)
@@ -184,7 +186,7 @@ def _why_not_judged(data: EvaluationData, session: Session) -> str | None:
 
 
 def _divided(
-    whole: EvaluationData, session: Session, rng: np.random.Generator
+    whole: EvaluationData, session: Session, rng: np.random.Generator, most_calibration: int
 ) -> tuple[EvaluationData, EvaluationData, EvaluationData]:
     rows = _rows(whole, session)
     if rows < _LEAST_TO_DIVIDE:
@@ -194,8 +196,8 @@ def _divided(
         )
     order = rng.permutation(rows)
     if whole.labels is None:
-        return _taken(whole, session, order[:MOST_CALIBRATION_SAMPLES]), whole, whole
-    first = min(MOST_CALIBRATION_SAMPLES, max(1, int(rows * _CALIBRATION_SHARE)))
+        return _taken(whole, session, order[:most_calibration]), whole, whole
+    first = min(most_calibration, max(1, int(rows * _CALIBRATION_SHARE)))
     middle = first + (rows - first) // 2
     return (
         _taken(whole, session, order[:first]),  # in drawn order: its first samples are of all kinds

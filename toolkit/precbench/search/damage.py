@@ -35,3 +35,35 @@ def divergences(reference: NDArray[np.float64], variant: NDArray[np.float64]) ->
     """
     found: NDArray[np.float64] = (np.exp(reference) * (reference - variant)).sum(axis=1)
     return found
+
+
+def lead_shifts(reference: NDArray[np.float64], variant: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return of each image how far its lead moved, squared, as a share of the lead; 1 at most.
+
+    The lead is the reference's highest class over the next, in logits; at a share of 1 the class flips. For small
+    independent changes the squares add up, and so does their cap where few reach it. That all logits grow or shrink
+    alike changes no class, so the variant's scale is taken out first, by least squares: there the divergence, which
+    sees confidence too, would hold a layer for fragile that flips nothing.
+
+    Args:
+        reference: log probabilities [images, classes], at least two classes.
+        variant: likewise.
+    """
+    places = reference.argmax(axis=1)
+    before, after = _leads(reference, places), _leads(variant, places)
+    weight = float((before * before).sum())
+    scale = float((before * after).sum()) / weight if weight else 0.0
+    if scale <= 0:
+        return np.ones(len(before))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a lead of 0
+        shares = np.nan_to_num((after / scale - before) / before, nan=1.0, posinf=1.0, neginf=1.0)
+    found: NDArray[np.float64] = np.minimum(np.square(shares), 1.0)
+    return found
+
+
+def _leads(scores: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
+    rows = np.arange(len(scores))
+    others = scores.copy()
+    others[rows, places] = -np.inf
+    leads: NDArray[np.float64] = scores[rows, places] - others.max(axis=1)
+    return leads

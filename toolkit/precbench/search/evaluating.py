@@ -17,7 +17,7 @@ from precbench.grids import DecimalGrid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, open_session, predict_batches
 from precbench.runtime.batches import batched_names, rows_of
-from precbench.search.damage import divergences, log_probabilities
+from precbench.search.damage import lead_shifts, log_probabilities
 from precbench.search.frontier import Choice
 from precbench.search.journal import SearchJournal
 from precbench.study.evaluation import EvaluationData
@@ -157,7 +157,7 @@ class ModelEvaluator:
         return flips(base, np.array(found["classes"], np.int64), self._validation.labels)
 
     def damages(self, around: Choice | None) -> list[list[float]]:
-        """Return per layer and option the mean divergence in nats; see `searching.Evaluator`."""
+        """Return per layer and option the mean of `lead_shifts`; see `searching.Evaluator`."""
         key = ["damages", None if around is None else list(around)]
         found, seconds = self._known(key, lambda: {"damages": self._measured(around)})
         self._spent.evaluations += self.round_evaluations
@@ -194,7 +194,7 @@ class ModelEvaluator:
         damages = [[float("nan")] * len(self.decimals) for _ in self.layers]
         reference = self._reference_scores()
         for name, scores in self._scores(base, list(self._variants(around))):
-            mean = _mean_divergence(reference, scores)
+            mean = _mean_damage(reference, scores)
             if name == "base":
                 assert around is not None
                 for layer, place in enumerate(around):
@@ -227,11 +227,11 @@ class ModelEvaluator:
             yield one.variant, next(iter(one.outputs.values()))
 
 
-def _mean_divergence(reference: NDArray[np.float64], scores: NDArray[Any]) -> float:
+def _mean_damage(reference: NDArray[np.float64], scores: NDArray[Any]) -> float:
     """Infinite where a score is no number: such a variant is not to be had."""
     if not np.isfinite(scores).all():
         return float("inf")
-    return float(divergences(reference, log_probabilities(scores)).mean())
+    return float(lead_shifts(reference, log_probabilities(scores)).mean())
 
 
 def classes_of(
