@@ -117,3 +117,33 @@ def test_what_cannot_be_trained(train: Any, arguments: tuple[str, ...], problem:
     assert status == 2
     assert problem in err
     assert not Path("net").exists()
+
+
+def test_kernels_are_brought_onto_powers_of_two_from_a_checkpoint(train: Any, photos: Path) -> None:
+    common = ("--data", f"folder:{photos}", "--epochs", "1", "--batch-size", "4")
+    status, _, err = train(*common, "-o", "net")
+    assert status == 0, err
+    status, out, err = train(*common, "--checkpoint", "net", "--inq", "pow2:5", "-o", "rounded", "--json")
+    assert status == 0, err
+    record = json.loads(out)
+    assert [step["portion"] for step in record["inq"]["steps"]] == [0.5, 0.75, 0.875, 1.0]
+    assert len(record["history"]) == 3
+    from precbench.checkpoints.incremental import kernels
+    from precbench.checkpoints.loading import load_model
+
+    for values in kernels(load_model(Path("rounded/model.keras"))).values():
+        fractions, _ = np.frexp(np.abs(values[values != 0]))
+        assert (fractions == 0.5).all()
+    assert not [path for path in Path("rounded").iterdir() if path.suffix == ".npz"]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [(("--checkpoint", "net"), "nothing to do with it"), (("--inq", "pow2"), "'pow2' is no grid")],
+)
+def test_a_checkpoint_alone_and_a_misspelt_grid_are_refused(
+    train: Any, photos: Path, more: tuple[str, ...], problem: str
+) -> None:
+    status, _, err = train("--data", f"folder:{photos}", *more, "-o", "rounded")
+    assert status == 2
+    assert problem in err

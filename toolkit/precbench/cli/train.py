@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from precbench.cli.app import app
-from precbench.cli.output import DataDir, Force, Json, OnBadImage, Weights, emit, progress
+from precbench.cli.output import Checkpoint, DataDir, Force, Json, OnBadImage, Weights, emit, progress
 
 if TYPE_CHECKING:
     from precbench.study.definition import Study
@@ -43,6 +43,16 @@ def train(
         ),
     ] = None,
     weights: Weights = None,
+    checkpoint: Checkpoint = None,
+    inq: Annotated[
+        str | None,
+        typer.Option(
+            "--inq",
+            metavar="GRID",
+            help="Incremental quantization: bring the kernels onto a grid such as pow2:5 by halves, retraining the "
+            "rest; of --checkpoint, else of what is trained first. --epochs are those of each step.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="The highest.")] = None,
@@ -60,6 +70,7 @@ def train(
     """
     from rich.console import Console
 
+    from precbench.grids import parse_grid
     from precbench.report.training import show_training, write_training_curve
     from precbench.study.definition import DataSection, load_study
     from precbench.study.training import train_network
@@ -80,6 +91,8 @@ def train(
         folder,
         data=data_dir,
         weights=weights,
+        checkpoint=checkpoint,
+        inq=None if inq is None else parse_grid(inq),
         force=force,
         draw=write_training_curve,
         progress=progress(),
