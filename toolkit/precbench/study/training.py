@@ -67,7 +67,7 @@ def train_network(
     material = Material(study, Places(data=data, weights=weights, checkpoint=checkpoint), progress)
     files, facts = material.make_checkpoint(folder)
     if inq is not None:
-        facts |= _retrained(material, study, files, inq, folder, progress)
+        facts |= _retrained(material, study, files, grid=inq, folder=folder, progress=progress)
     validation = material.split("validation")
     if validation.labels is None:
         raise DataError(f"{validation.name} has no labels", "give a data set with labels")
@@ -90,7 +90,7 @@ def train_network(
 
 
 def _retrained(
-    material: Material, study: Study, files: "CheckpointFiles", grid: Grid, folder: Path, progress: Progress
+    material: Material, study: Study, files: "CheckpointFiles", *, grid: Grid, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Bring a checkpoint's kernels onto a grid, in place; return what is worth knowing of it."""
     from precbench.checkpoints.incremental import train_incrementally
