@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -223,7 +223,8 @@ class ModelEvaluator:
 
     def _scores(self, base: OnnxModel, variants: Sequence[Variant]) -> Iterator[tuple[str, NDArray[Any]]]:
         batches = self._calibration.batches(self._batch)
-        for one in sweep(base, variants, batches, self._settings, progress=self._progress):
+        settings = replace(self._settings, intra_op_threads=1)  # a sweep runs a session per core
+        for one in sweep(base, variants, batches, settings, progress=self._progress):
             yield one.variant, next(iter(one.outputs.values()))
 
 

@@ -29,7 +29,7 @@ from precbench.search.searching import Found, Trial, search
 from precbench.study.experiments import target_layers
 from precbench.study.plan_file import write_plan
 
-DAMAGE_SAMPLES = 2048
+DAMAGE_SAMPLES = 1024
 """Images that damage is measured on, of the training part."""
 DEFAULT_DECIMALS = (0, 1, 2, 3, 4, 5, 6)
 _LEVEL = 0.95
