@@ -151,6 +151,8 @@ def _load_all(
         return read_cifar10(_cifar10_place(directory), note=note)
     if spec == "digits":
         return load_digits(size=size)
+    if Path(spec).is_dir():
+        raise DataError(f"the data set {spec!r} is a folder", f"write folder:{spec}, with one folder per class in it")
     raise DataError(
         f"the data set {spec!r} is unknown",
         f"{nearest(spec.partition(':')[0], ['digits', 'cifar10', 'folder', 'npz'])}; choose one of {_SOURCES}",

@@ -43,6 +43,10 @@ def about_deployment(record: Mapping[str, Any]) -> list[str]:
     size = manifest["bytes"]
     said = [*_about_the_choice(record)]
     said.append(_about_accuracy(manifest))
+    if manifest["form"] == "packed" and manifest["reference"]["digest"] == manifest["source"]["digest"]:
+        said.append(
+            "That is against the rounded model itself; give --reference MODEL to count what rounding cost, too."
+        )
     if manifest["time"] is not None:
         said += [_about_time(one, manifest["time"]) for one in manifest["time"]["ratios"]]
     said.append(

@@ -41,7 +41,7 @@ NARROW = 140
 
 def initializer_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Two lines per initializer, for narrow terminals: what it is, and its numbers in columns."""
-    widths = (11, 11, 11, 10, 10, 8, 9, 6)
+    widths = (10, 13, 12, 10, 10, 8, 9, 6)
     lines = ["".join(f"{header:>{width}}" for header, width in zip(_COUNT_HEADERS, widths, strict=True))]
     for row in rows:
         what = f"{row['name']}  ({row['role']}, {row['dtype'].lower()} {_shape(row)}, layer {row['layer']}"

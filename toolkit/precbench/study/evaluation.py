@@ -247,10 +247,12 @@ def load_data(
     path = Path(spec.removeprefix("npz:"))
     if path.suffix == ".npz" and path.is_file() and not _has_images(path, session):
         return _from_arrays(path, session)
+    if path.suffix == ".npz" and not path.exists():
+        raise DataError(f"there is no file {path}", "check the path")
     dataset = load_dataset(
         spec,
         split=split,
-        size=max(_image_size(session) or (DEFAULT_SIZE,)),
+        size=max(_image_size(session) or (DEFAULT_SIZE,)) if _takes_images(session) else DEFAULT_SIZE,
         directory=directory,
         on_bad_image=on_bad_image or "stop",
         note=progress.note,
@@ -300,6 +302,11 @@ def preprocessing_for(session: Session, mode: str, data: EvaluationData) -> Prep
     own = (1, 1) if data.images is None else data.images.shape[1:3]
     height, width = _declared_size(_image_input(session.model, session.inputs).shape)
     return Preprocessing.for_mode(mode, (height or own[0], width or own[1]))
+
+
+def _takes_images(session: Session) -> bool:
+    """Whether a model has one input of four axes; one that has not is refused when it is fed."""
+    return len(session.inputs) == 1 and len(session.inputs[0].shape) == 4
 
 
 def _image_size(session: Session) -> tuple[int, ...]:
@@ -381,7 +388,10 @@ def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
     """
     metadata = _metadata(model)
     names = metadata.class_names if metadata is not None else ()
-    if not names or names == data.class_names:
+    if not names:
+        _check_number_of_classes(data, model)
+        return data
+    if names == data.class_names:
         return data
     if not data.class_names:
         return replace(data, class_names=names)
@@ -394,6 +404,18 @@ def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
     numbers = np.array([names.index(name) for name in data.class_names], np.int64)
     labels = None if data.labels is None else numbers[data.labels]
     return replace(data, labels=labels, class_names=names)
+
+
+def _check_number_of_classes(data: EvaluationData, model: Path) -> None:
+    """Refuse named classes that are not as many as the model's scores: every label behind the odd one would be wrong."""
+    shape = load_model(model).proto.graph.output[0].type.tensor_type.shape.dim
+    scores = shape[1].dim_value if len(shape) == 2 else 0
+    if scores > 1 and data.class_names and len(data.class_names) != scores:
+        few = ", ".join(data.class_names[:10]) + (", …" if len(data.class_names) > 10 else "")
+        raise DataError(
+            f"the data has {len(data.class_names)} classes ({few}), the model {scores} scores",
+            "give a folder for each class of the model, or an .npz whose labels count as the model's scores do",
+        )
 
 
 def _metadata(model: Path) -> ModelMetadata | None:
