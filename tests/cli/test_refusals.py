@@ -316,3 +316,26 @@ def test_quiet_says_problems_alone_and_verbose_where_they_came_up(precbench, mod
     assert "Traceback" in verbose.err
     assert "exists already" in verbose.err
     refused(precbench("-q", "-v", "inspect", model), "give one of them")
+
+
+def test_data_that_lack_a_class_or_are_not_where_they_are_said_to_be(precbench, model: Path, tmp_path: Path) -> None:
+    Image = pytest.importorskip("PIL.Image")  # noqa: N806
+    for name in ("cat", "owl"):  # the model has three scores
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / "1.png")
+    evaluate = ("evaluate", model, "--preprocess", "none", "--data")
+    refused(precbench(*evaluate, f"folder:{tmp_path}/photos"), "2 classes (cat, owl), the model 3 scores")
+    refused(precbench(*evaluate, tmp_path / "photos"), "is a folder", "write folder:")
+    refused(precbench(*evaluate, "none.npz"), "there is no file none.npz")
+
+
+def test_a_grid_or_a_plan_that_cannot_be_used(precbench, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text("schema_version = 1\n[grids]\nheads = 2\n")
+    refused(precbench("round", model, "--grid", "int8"), "'int8' is no grid", "int:8")
+    refused(precbench("round", model, "--grid", "int:8", "--dp", "2"), "both given")
+    refused(precbench("round", model, "--target", "head=pow:5"), "'pow:5' is no grid", "pow2:5")
+    refused(precbench("round", model, "--plan", "plan.toml"), "names 'heads', which the model has not", "head")
+    refused(precbench("round", model, "--plan", "plan.toml", "--dp", "2"), "--plan is given")
+    refused(precbench("round", "--plan", "plan.toml"), "none is given")
+    refused(precbench("deploy", model, "--plan", "plan.toml", "-o", "out"), "names 'heads'")
+    assert files(tmp_path) == {"model.onnx", "plan.toml"}

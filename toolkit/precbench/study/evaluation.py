@@ -407,7 +407,7 @@ def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
 
 
 def _check_number_of_classes(data: EvaluationData, model: Path) -> None:
-    """Refuse named classes that are not as many as the model's scores: every label behind the odd one would be wrong."""
+    """Refuse named classes that are not as many as the model's scores: labels behind the odd one would be wrong."""
     shape = load_model(model).proto.graph.output[0].type.tensor_type.shape.dim
     scores = shape[1].dim_value if len(shape) == 2 else 0
     if scores > 1 and data.class_names and len(data.class_names) != scores:
