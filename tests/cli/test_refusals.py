@@ -319,12 +319,11 @@ def test_quiet_says_problems_alone_and_verbose_where_they_came_up(precbench, mod
 
 
 def test_data_that_lack_a_class_or_are_not_where_they_are_said_to_be(precbench, model: Path, tmp_path: Path) -> None:
-    Image = pytest.importorskip("PIL.Image")  # noqa: N806
-    for name in ("cat", "owl"):  # the model has three scores
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / "1.png")
+    shown = {"images": np.zeros((2, 4, 4, 3), np.uint8), "labels": np.array([0, 1])}
+    np.savez(tmp_path / "two.npz", class_names=np.array(["cat", "owl"]), **shown)  # the model has three scores
+    (tmp_path / "photos").mkdir()
     evaluate = ("evaluate", model, "--preprocess", "none", "--data")
-    refused(precbench(*evaluate, f"folder:{tmp_path}/photos"), "2 classes (cat, owl), the model 3 scores")
+    refused(precbench(*evaluate, "two.npz"), "2 classes (cat, owl), the model 3 scores")
     refused(precbench(*evaluate, tmp_path / "photos"), "is a folder", "write folder:")
     refused(precbench(*evaluate, "none.npz"), "there is no file none.npz")
 
