@@ -25,6 +25,7 @@ from precbench.deploy.data import load_deployment_data
 from precbench.errors import NoTimeError
 from precbench.files import file_digest
 from precbench.graph import Plan, list_initializers, load_model
+from precbench.grids import parse_grid
 from precbench.runtime import SessionSettings, usable_cores
 from precbench.search.costs import Objective, layer_cost
 from precbench.search.evaluating import Budget, ModelEvaluator, Part, classes_of, part_of
@@ -47,13 +48,11 @@ class Task:
 
     Attributes:
         make: a fresh evaluator with so many image evaluations to spend; what was evaluated before is not run again.
-        decimals: the options.
         costs: per layer of each.
         limit: of the loss, in percentage points.
     """
 
     make: Callable[[int | None], ModelEvaluator]
-    decimals: Sequence[int]
     costs: Sequence[Sequence[float]]
     limit: float
 
@@ -89,7 +88,7 @@ def main() -> None:
     assert data.validation is not None
     assert data.test is not None
     model = load_model(options.base)
-    layers = target_layers(list_initializers(model))
+    layers, grids = target_layers(list_initializers(model)), [parse_grid(text) for text in options.grids]
     settings = SessionSettings(intra_op_threads=usable_cores())
     calibration, validation, test = (
         part_of(session, part, data.preprocessing) for part in (data.calibration, data.validation, data.test)
@@ -99,16 +98,16 @@ def main() -> None:
 
         def make(evaluations: int | None) -> ModelEvaluator:
             return ModelEvaluator(
-                model, layers, options.decimals, calibration=calibration, validation=validation, settings=settings,
+                model, layers, grids, calibration=calibration, validation=validation, settings=settings,
                 batch=32, budget=Budget(evaluations=evaluations), journal=journal,
             )  # fmt: skip
 
         held = {held.name: model.values(held) for held in model.tensors()}
         costs = [
-            [layer_cost([held[name] for name in names], n, Objective.BYTES) for n in options.decimals]
+            [layer_cost([held[name] for name in names], grid, Objective.BYTES) for grid in grids]
             for names in layers.values()
         ]
-        task = Task(make=make, decimals=options.decimals, costs=costs, limit=options.max_drop)
+        task = Task(make=make, costs=costs, limit=options.max_drop)
         ways = run_all(task, options.budget, replace_rows(calibration, RANKING_IMAGES), settings)
 
     def confirmed(choice: Choice) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def main() -> None:
         "base_digest": file_digest(options.base),
         "study": options.study,
         "max_drop_points": options.max_drop,
-        "decimals": options.decimals,
+        "grids": list(map(str, grids)),
         "validation_images": validation.rows,
         "test_images": test.rows,
         "ways": ways,
@@ -140,7 +139,7 @@ def read_options() -> Namespace:
     made.add_argument("study", help="whose data are meant")
     made.add_argument("--data-dir", type=Path, help="where they lie")
     made.add_argument("--max-drop", type=float, default=0.5, help="percentage points that may be lost")
-    made.add_argument("--decimals", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="options of each layer")
+    made.add_argument("--grids", nargs="+", default=[f"decimal:{n}" for n in range(5)], help="options of each layer")
     made.add_argument("--budget", type=int, default=600_000, help="image evaluations of each way at most")
     made.add_argument("--journal", type=Path, help="what was evaluated, to go on with; a temporary one where not given")
     made.add_argument("--results", type=Path, default=HERE / "results", help="folder for the result")
@@ -150,12 +149,12 @@ def read_options() -> Namespace:
 def run_all(task: Task, budget: int, ranking: Part, settings: SessionSettings) -> list[dict[str, Any]]:
     """Return what each way found; the others may spend what precbench's search did."""
     ours = Tries(task, budget)
-    found = search(task.decimals, task.costs, Watched(ours), max_drop_points=task.limit)  # type: ignore[arg-type]
+    found = search(task.costs, Watched(ours), max_drop_points=task.limit)  # type: ignore[arg-type]
     spent = ours.evaluator.evaluations
     ways = [row("precbench search", ours, rounds=found.rounds)]
     print(ways[-1], flush=True)
     uniform = Tries(task, None)
-    for place in range(len(task.decimals)):
+    for place in range(len(task.costs[0])):
         uniform((place,) * len(task.costs))
     ways.append(row("best uniform", uniform))
     assert uniform.best is not None
@@ -225,7 +224,7 @@ def tpe(task: Task, tries: Tries, start: Choice, _ranking: Part, _settings: Sess
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def objective(trial: Any) -> float:
-        places = [trial.suggest_int(str(layer), 0, len(task.decimals) - 1) for layer in range(len(task.costs))]
+        places = [trial.suggest_int(str(layer), 0, len(task.costs[0]) - 1) for layer in range(len(task.costs))]
         tried = tries(tuple(places))
         trial.set_user_attr("over", tried.flips.shown_margin_points - task.limit)
         return tried.cost
@@ -300,8 +299,9 @@ def text(value: Mapping[str, Any]) -> str:
     head = ["way", "packed, zstd MB", "fewer", "float32, zstd MB", "image evaluations", "plans", "validation", "test"]
     return (
         f"{value['study']}: the upper end of the paired 95 % interval of the loss on {value['validation_images']:,} "
-        f"validation images at most {value['max_drop_points']:g} points; options {value['decimals']} decimals for each "
-        f"layer; the test images ({value['test_images']:,}) looked at once for each plan.\n\n{table(head, rows)}\n"
+        f"validation images at most {value['max_drop_points']:g} points; options for each layer "
+        f"{', '.join(value['grids'])}; the test images ({value['test_images']:,}) looked at once for each plan.\n\n"
+        f"{table(head, rows)}\n"
     )
 
 

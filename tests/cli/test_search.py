@@ -72,14 +72,14 @@ def test_a_plan_is_found_that_rounds_and_beats_the_best_uniform(run: Run, folder
     assert set(record["plan"]) == {"first/kernel", "second/kernel", "third/kernel"}
     assert record["estimated"] <= record["uniform"]["estimated"]
     assert record["evaluations"] <= 200_000
-    assert record["test"]["total"] + record["validation"]["total"] == 6000 - 512
+    assert record["test"]["total"] + record["validation"]["total"] == 6000 - 1024
     looks = record["validation_all_looks"]
     assert looks["low_points"] <= record["validation"]["low_points"]
     status, out, err = run(
         "round", folder / "m.onnx", "--plan", tmp_path / "plan.toml", "-o", tmp_path / "r.onnx", "--json"
     )
     assert status == 0, err
-    assert {o["initializer"]: o["decimals"] for o in json.loads(out)["outcomes"]} == record["plan"]
+    assert {o["initializer"]: o["grid"] for o in json.loads(out)["outcomes"]} == record["plan"]
 
 
 def test_the_same_budget_gives_the_same_plan_and_a_search_that_was_killed_goes_on(

@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 from scipy.stats import entropy
 
 from precbench.errors import UsageError
+from precbench.grids import DecimalGrid
 from precbench.search.costs import Objective, layer_cost, parse_objective
 from precbench.search.damage import divergences, lead_shifts, log_probabilities
 
@@ -30,12 +31,12 @@ def test_nothing_diverges_from_itself() -> None:
 
 def test_bits_are_those_of_the_codes_and_bytes_fall_with_the_decimals() -> None:
     values = np.array([0.11, -0.34, 0.52], np.float32)
-    assert layer_cost([values], 1, Objective.BITS) == 3 * 4  # codes 1, -3, 5
-    assert layer_cost([values], 2, Objective.BITS) == 3 * 7  # 11, -34, 52
+    assert layer_cost([values], DecimalGrid(1), Objective.BITS) == 3 * 4  # codes 1, -3, 5
+    assert layer_cost([values], DecimalGrid(2), Objective.BITS) == 3 * 7  # 11, -34, 52
     many = np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32)
-    sizes = [layer_cost([many], n, Objective.BYTES) for n in range(6)]
+    sizes = [layer_cost([many], DecimalGrid(n), Objective.BYTES) for n in range(6)]
     assert sizes == sorted(sizes)
-    assert layer_cost([many, many], 2, Objective.BYTES) == 2 * sizes[2]
+    assert layer_cost([many, many], DecimalGrid(2), Objective.BYTES) == 2 * sizes[2]
 
 
 def test_a_misspelt_objective_is_refused_with_the_nearest() -> None:

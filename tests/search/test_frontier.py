@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from precbench.search.frontier import Option, cost_of, frontier
 
 OPTIONS = st.lists(
-    st.builds(Option, decimals=st.just(0), cost=st.integers(0, 50).map(float), damage=st.integers(0, 50).map(float)),
+    st.builds(Option, cost=st.integers(0, 50).map(float), damage=st.integers(0, 50).map(float)),
     min_size=1, max_size=4,
 )  # fmt: skip
 

@@ -58,7 +58,7 @@ def cheapest_within(limit: float) -> float:
 @pytest.mark.parametrize("limit", [0.2, 0.5, 1.0, 5.0])
 def test_it_finds_what_trying_all_finds_or_little_worse_in_few_trials(limit: float) -> None:
     model = MadeUp()
-    found = search(DECIMALS, COSTS, model, max_drop_points=limit)
+    found = search(COSTS, model, max_drop_points=limit)
     assert found.holds
     assert found.best.flips.shown_margin_points <= limit
     assert found.best.cost <= 1.1 * cheapest_within(limit)
@@ -67,13 +67,13 @@ def test_it_finds_what_trying_all_finds_or_little_worse_in_few_trials(limit: flo
 
 
 def test_it_beats_one_number_of_decimals_for_all() -> None:
-    found = search(DECIMALS, COSTS, MadeUp(), max_drop_points=0.5)
+    found = search(COSTS, MadeUp(), max_drop_points=0.5)
     uniform = [trial for trial in found.within if len(set(trial.choice)) == 1]
     assert found.best.cost < min(trial.cost for trial in uniform)
 
 
 def test_where_none_holds_the_nearest_is_left_and_said_not_to_hold() -> None:
-    found = search(DECIMALS, COSTS, MadeUp(worst=1e6), max_drop_points=0.5)
+    found = search(COSTS, MadeUp(worst=1e6), max_drop_points=0.5)
     assert not found.holds
     assert found.within == ()
     assert found.best.flips.shown_margin_points == min(trial.flips.shown_margin_points for trial in found.trials)
@@ -82,7 +82,7 @@ def test_where_none_holds_the_nearest_is_left_and_said_not_to_hold() -> None:
 @pytest.mark.parametrize("room", range(1, 12))
 def test_the_budget_is_kept_and_each_better_plan_is_told(room: int) -> None:
     model, told = MadeUp(room=room), list[Trial]()
-    found = search(DECIMALS, COSTS, model, max_drop_points=0.5, better=told.append)
+    found = search(COSTS, model, max_drop_points=0.5, better=told.append)
     assert len(model.trials) + len(model.rounds) <= room
     assert told[-1] == found.best
     costs = [trial.cost for trial in told if trial.within(0.5)]
@@ -91,12 +91,12 @@ def test_the_budget_is_kept_and_each_better_plan_is_told(room: int) -> None:
 
 def test_without_room_for_one_plan_it_says_so() -> None:
     with pytest.raises(NoTimeError, match="no room for a single plan"):
-        search(DECIMALS, COSTS, MadeUp(room=0), max_drop_points=0.5)
+        search(COSTS, MadeUp(room=0), max_drop_points=0.5)
 
 
 def test_damage_is_measured_again_around_the_best_plan_until_nothing_is_cheaper() -> None:
     model = MadeUp()
-    found = search(DECIMALS, COSTS, model, max_drop_points=0.5)
+    found = search(COSTS, model, max_drop_points=0.5)
     assert model.rounds[0] is None
     assert model.rounds[-1] == found.best.choice
     assert found.rounds == len(model.rounds)

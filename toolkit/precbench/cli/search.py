@@ -40,8 +40,13 @@ def search(
     ] = 0.5,
     objective: Annotated[str, typer.Option("--objective", help="bytes (packed and compressed), or bits.")] = "bytes",
     dp: Annotated[
-        str, typer.Option("--dp", metavar="N[,N…]", help="Decimals that a layer may have.")
-    ] = "0,1,2,3,4,5,6",
+        str | None,
+        typer.Option("--dp", metavar="N[,N…]", help="Decimals that a layer may have; without --grid 0,1,2,3,4,5,6."),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", help="A grid that a layer may sit on, beside --dp, such as step:0.05; repeatable."),
+    ] = None,
     budget: Annotated[
         str, typer.Option("--budget", metavar="TIME", help="How long to search, earlier sittings counted.")
     ] = "30m",
@@ -71,7 +76,7 @@ def search(
     Example: precbench search model.onnx --data photos.npz --max-drop 0.5 -o plan.toml
     """
     from precbench.bench.sessions import open_model
-    from precbench.cli.quantities import parse_decimals, parse_duration_s
+    from precbench.cli.quantities import parse_duration_s, parse_grids
     from precbench.deploy.data import load_deployment_data
     from precbench.search.costs import parse_objective
     from precbench.search.evaluating import Budget
@@ -82,7 +87,7 @@ def search(
         output=output,
         max_drop_points=max_drop,
         objective=parse_objective(objective),
-        decimals=sorted(parse_decimals(dp)),
+        grids=parse_grids("0,1,2,3,4,5,6" if dp is None and not grid else dp, grid),
         budget=Budget(evaluations=evaluations, seconds=seconds),
         batch=batch,
     )

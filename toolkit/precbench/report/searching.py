@@ -9,15 +9,15 @@ from precbench.report.figures import counted
 from precbench.report.tables import add_row, grid_name, plain_table
 
 
-def plan_table(plan: Mapping[str, int]) -> Table:
-    """One row per number of decimals: how many initializers have it, and which."""
-    by_number: dict[int, list[str]] = {}
-    for name, number in plan.items():
-        by_number.setdefault(number, []).append(name)
-    table = plain_table("decimals", "initializers", "which")
-    for number, names in sorted(by_number.items()):
+def plan_table(plan: Mapping[str, str]) -> Table:
+    """One row per grid: how many initializers sit on it, and which."""
+    by_grid: dict[str, list[str]] = {}
+    for name, grid in plan.items():
+        by_grid.setdefault(grid, []).append(name)
+    table = plain_table("grid", "initializers", "which")
+    for grid, names in sorted(by_grid.items()):
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        add_row(table, str(number), str(len(names)), shown)
+        add_row(table, grid_name(grid), str(len(names)), shown)
     return table
 
 
@@ -53,11 +53,11 @@ def about_search(record: Mapping[str, Any]) -> list[str]:
 def _about_saving(record: Mapping[str, Any]) -> str:
     sizes, uniform = record["sizes"], record["uniform"]
     if uniform is None or "best uniform" not in sizes:
-        return "No uniform number of decimals is within the limit; this plan is."
+        return "No one grid for all layers is within the limit; this plan is."
     mine, theirs = (_smallest(sizes[name]) for name in ("plan", "best uniform"))
     return (
-        f"{100 * (1 - mine / theirs):.1f} % fewer bytes than the best uniform number of decimals, "
-        f"{uniform['decimals']}: {mine / 1e6:.3f} MB for {theirs / 1e6:.3f}."
+        f"{100 * (1 - mine / theirs):.1f} % fewer bytes than the best one for all layers, "
+        f"{grid_name(uniform['grid'])}: {mine / 1e6:.3f} MB for {theirs / 1e6:.3f}."
     )
 
 

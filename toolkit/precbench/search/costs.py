@@ -1,4 +1,4 @@
-"""What a layer takes at each number of decimals: bytes packed and compressed, or bits."""
+"""What a layer takes on each grid: bytes packed and compressed, or bits."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
-from precbench.grids import DecimalGrid, integer_type_bits
+from precbench.grids import Grid, integer_type_bits
 from precbench.nearest import nearest
 from precbench.study.compression import compressed_size
 
@@ -34,28 +34,27 @@ def parse_objective(text: str) -> Objective:
         ) from error
 
 
-def layer_cost(tensors: Sequence[NDArray[Any]], decimals: int, objective: Objective) -> float:
-    """Return what a layer's weights take on a decimal grid.
+def layer_cost(tensors: Sequence[NDArray[Any]], grid: Grid, objective: Objective) -> float:
+    """Return what a layer's weights take on a grid.
 
     Bytes: the integer codes in the smallest type of 8, 16 or 32 bits that holds them, compressed. Bits: so many as the
-    codes need, all of a tensor alike. A tensor that has no codes (too many decimals) counts as it is.
+    codes need, all of a tensor alike. A tensor that has no codes (too fine a grid) counts as it is.
 
     Args:
-        tensors: of the layer, full precision.
-        decimals: N.
+        tensors: of the layer, full precision; the grid is fitted to each.
+        grid: not one per channel: which axis that is is not known here.
         objective: which of them.
     """
     total = 0.0
     for values in tensors:
-        grid = DecimalGrid(decimals)
-        rounded = grid.nearest(values)
-        codes = grid.codes(rounded) if values.dtype == np.float32 else "not float32"
+        fitted = grid.fitted(values)
+        rounded = fitted.nearest(values)
+        codes = fitted.codes(rounded) if values.dtype == np.float32 else "not float32"
         if isinstance(codes, str):
             total += compressed_size(rounded.tobytes()) if objective is Objective.BYTES else 8.0 * rounded.nbytes
         elif objective is Objective.BYTES:
             width = max(8, integer_type_bits(codes))
             total += compressed_size(codes.astype(f"<i{width // 8}").tobytes())
         else:
-            bits = grid.bits(rounded)
-            total += float(values.size * (bits or 0))
+            total += float(values.size * (fitted.bits(rounded) or 0))
     return total

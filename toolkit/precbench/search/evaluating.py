@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from precbench.accuracy import Flips, check_classes, flips, top_classes
 from precbench.datasets import Preprocessing
 from precbench.graph import OnnxModel, Plan, round_model, save_model
-from precbench.grids import DecimalGrid
+from precbench.grids import Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, open_session, predict_batches
 from precbench.runtime.batches import batched_names, rows_of
@@ -85,7 +85,7 @@ class ModelEvaluator:
         self,
         model: OnnxModel,
         layers: Mapping[str, Sequence[str]],
-        decimals: Sequence[int],
+        grids: Sequence[Grid],
         *,
         calibration: Part,
         validation: Part,
@@ -100,7 +100,7 @@ class ModelEvaluator:
         Args:
             model: full precision.
             layers: layer to its initializers.
-            decimals: the options of each.
+            grids: the options of each.
             calibration: to measure damage on.
             validation: labelled, to choose by.
             settings: of the sessions.
@@ -109,7 +109,7 @@ class ModelEvaluator:
             journal: what is known already.
             progress: told of each evaluation.
         """
-        self.model, self.layers, self.decimals = model, layers, tuple(decimals)
+        self.model, self.layers, self.grids = model, layers, tuple(grids)
         self._calibration, self._validation = calibration, validation
         self._settings, self._batch, self._budget = settings, batch, budget
         self._journal, self._progress, self._spent = journal, progress, _Spent()
@@ -124,7 +124,7 @@ class ModelEvaluator:
     @property
     def round_evaluations(self) -> int:
         """Images that a round of damage takes."""
-        return self._calibration.rows * len(self.layers) * len(self.decimals)
+        return self._calibration.rows * len(self.layers) * len(self.grids)
 
     @property
     def least_evaluations(self) -> int:
@@ -134,7 +134,7 @@ class ModelEvaluator:
     def plan(self, choice: Choice) -> Plan:
         """Return a choice as a plan."""
         pairs = zip(self.layers.values(), choice, strict=True)
-        return Plan(grids={name: DecimalGrid(self.decimals[place]) for names, place in pairs for name in names})
+        return Plan(grids={name: self.grids[place] for names, place in pairs for name in names})
 
     def enough_for(self, *, trials: int, rounds: int) -> bool:
         """Whether the budget has room for so many more; see `searching.Evaluator`."""
@@ -191,7 +191,7 @@ class ModelEvaluator:
 
     def _measured(self, around: Choice | None) -> list[list[float]]:
         base = self.model if around is None else round_model(self.model, self.plan(around)).model
-        damages = [[float("nan")] * len(self.decimals) for _ in self.layers]
+        damages = [[float("nan")] * len(self.grids) for _ in self.layers]
         reference = self._reference_scores()
         for name, scores in self._scores(base, list(self._variants(around))):
             mean = _mean_damage(reference, scores)
@@ -209,9 +209,9 @@ class ModelEvaluator:
         if around is not None:
             yield Variant(name="base", values=dict)
         for layer, names in enumerate(self.layers.values()):
-            for place, number in enumerate(self.decimals):
+            for place, grid in enumerate(self.grids):
                 if around is None or around[layer] != place:
-                    plan = Plan(grids=dict.fromkeys(names, DecimalGrid(number)))
+                    plan = Plan(grids=dict.fromkeys(names, grid))
                     values = rounded_variant("", self.model, plan).values  # of full precision, whatever the base
                     yield Variant(name=f"{layer} {place}", values=values)
 

@@ -19,7 +19,7 @@ from precbench.deploy.sizes import zstd_bytes
 from precbench.errors import DataError, ModelError, UsageError
 from precbench.files import array_digest, file_digest
 from precbench.graph import OnnxModel, Plan, list_initializers, load_model, round_model, save_model
-from precbench.grids import DecimalGrid, check_decimals
+from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, fixed_batch, usable_cores
 from precbench.search.costs import Objective, layer_cost
@@ -31,7 +31,6 @@ from precbench.study.plan_file import write_plan
 
 DAMAGE_SAMPLES = 1024
 """Images that damage is measured on, of the training part."""
-DEFAULT_DECIMALS = (0, 1, 2, 3, 4, 5, 6)
 _LEVEL = 0.95
 
 
@@ -43,7 +42,7 @@ class SearchRequest:
         output: the plan file to write; the journal lies beside it.
         max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far.
         objective: what to have few of.
-        decimals: the options of each layer.
+        grids: the options of each layer, at least one.
         budget: what the search may take.
         batch: samples per call, where the model fixes none.
 
@@ -54,15 +53,15 @@ class SearchRequest:
     output: Path
     max_drop_points: float = 0.5
     objective: Objective = Objective.BYTES
-    decimals: Sequence[int] = DEFAULT_DECIMALS
+    grids: Sequence[Grid] = tuple(map(DecimalGrid, range(7)))
     budget: Budget
     batch: int = 32
 
     def __post_init__(self) -> None:
         """Check the numbers."""
         check_max_drop(self.max_drop_points)
-        for number in self.decimals:
-            check_decimals(number)
+        if not self.grids:
+            raise UsageError("no grid is given for the layers to choose from", "give some with --dp or --grid")
 
 
 def journal_of(output: Path) -> Path:
@@ -93,7 +92,7 @@ def find_plan(
     evaluator = ModelEvaluator(
         model,
         layers,
-        request.decimals,
+        request.grids,
         calibration=part_of(session, data.calibration, data.preprocessing),
         validation=part_of(session, data.validation, data.preprocessing),
         settings=settings,
@@ -114,7 +113,7 @@ def find_plan(
         plan = evaluator.plan(trial.choice)
         write_plan(request.output, plan.grids, model=digest, about=_comments(request, trial))
 
-    found = search(request.decimals, costs, evaluator, max_drop_points=request.max_drop_points, better=keep)
+    found = search(costs, evaluator, max_drop_points=request.max_drop_points, better=keep)
     plan = evaluator.plan(found.best.choice)
     test = _confirmed(model, plan, session, data, settings=settings, batch=batch, progress=progress)
     return {
@@ -126,16 +125,16 @@ def find_plan(
         "holds": found.holds,
         "max_drop_points": request.max_drop_points,
         "objective": str(request.objective),
-        "decimals": list(request.decimals),
+        "grids": list(map(str, request.grids)),
         "evaluations": evaluator.evaluations,
         "rounds": found.rounds,
         "looks": len(found.trials),
-        "plan": {name: _number(grid) for name, grid in plan.grids.items()},
+        "plan": {name: str(grid) for name, grid in plan.grids.items()},
         "estimated": found.best.cost,
         "validation": found.best.flips.to_json(),
         "validation_all_looks": _all_looks(found),
         "test": test.to_json(),
-        "uniform": _uniform(found, request.decimals),
+        "uniform": _uniform(found, request.grids),
         "sizes": {
             "full precision": sizes(model, Plan(grids={})),
             "plan": sizes(model, plan),
@@ -202,7 +201,15 @@ def _about(
         if array is not None
     ]
     preprocessing = None if data.preprocessing is None else data.preprocessing.to_json()
-    return [precbench.__version__, digest, digests, preprocessing, list(request.decimals), settings.to_json(), batch]
+    return [
+        precbench.__version__,
+        digest,
+        digests,
+        preprocessing,
+        [str(grid) for grid in request.grids],
+        settings.to_json(),
+        batch,
+    ]
 
 
 def _costs(model: OnnxModel, layers: Mapping[str, Sequence[str]], request: SearchRequest) -> list[list[float]]:
@@ -211,7 +218,7 @@ def _costs(model: OnnxModel, layers: Mapping[str, Sequence[str]], request: Searc
     for held in model.tensors():
         if held.name in wanted:
             tensors[wanted[held.name]].append(model.values(held))
-    return [[layer_cost(each, n, request.objective) for n in request.decimals] for each in tensors.values()]
+    return [[layer_cost(each, grid, request.objective) for grid in request.grids] for each in tensors.values()]
 
 
 def _confirmed(
@@ -249,11 +256,11 @@ def _uniform_trial(found: Found) -> Trial | None:
     return min(uniform, key=lambda trial: trial.cost, default=None)
 
 
-def _uniform(found: Found, decimals: Sequence[int]) -> dict[str, Any] | None:
+def _uniform(found: Found, grids: Sequence[Grid]) -> dict[str, Any] | None:
     trial = _uniform_trial(found)
     if trial is None:
         return None
-    return {"decimals": decimals[trial.choice[0]], "estimated": trial.cost, "validation": trial.flips.to_json()}
+    return {"grid": str(grids[trial.choice[0]]), "estimated": trial.cost, "validation": trial.flips.to_json()}
 
 
 def _uniform_sizes(
@@ -262,14 +269,9 @@ def _uniform_sizes(
     trial = _uniform_trial(found)
     if trial is None:
         return {}
-    number = request.decimals[trial.choice[0]]
+    grid = request.grids[trial.choice[0]]
     names = [name for each in layers.values() for name in each]
-    return {"best uniform": sizes(model, Plan(grids=dict.fromkeys(names, DecimalGrid(number))))}
-
-
-def _number(grid: Any) -> int:
-    assert isinstance(grid, DecimalGrid)
-    return grid.decimals
+    return {"best uniform": sizes(model, Plan(grids=dict.fromkeys(names, grid)))}
 
 
 def _amount(cost: float, objective: Objective) -> str:
@@ -279,7 +281,7 @@ def _amount(cost: float, objective: Objective) -> str:
 def _comments(request: SearchRequest, trial: Trial) -> list[str]:
     found = trial.flips
     return [
-        f"Decimals per initializer, by precbench {precbench.__version__}; `precbench round --plan` takes it.",
+        f"A grid per initializer, by precbench {precbench.__version__}; `precbench round --plan` takes it.",
         f"Rounded weights: {_amount(trial.cost, request.objective)}"
         + (", packed and compressed." if request.objective is Objective.BYTES else "."),
         f"On {found.total:,} validation images: {found.difference_points:+.2f} points "

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One number of decimals for a layer.
+    """One grid for a layer.
 
     Args:
-        decimals: N.
         cost: what the layer takes then, in the objective's unit.
         damage: what it does to the outputs; adds up over layers to a first approximation.
     """
 
-    decimals: int
     cost: float
     damage: float
 

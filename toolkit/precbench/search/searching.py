@@ -61,22 +61,20 @@ class Found:
 
 
 def search(
-    decimals: Sequence[int],
     costs: Sequence[Sequence[float]],
     evaluator: Evaluator,
     *,
     max_drop_points: float,
     better: Callable[[Trial], None] = lambda _trial: None,
 ) -> Found:
-    """Find the cheapest choice of decimals whose loss is shown to be within a limit.
+    """Find the cheapest choice of grids whose loss is shown to be within a limit.
 
     Damage is measured per layer and option without labels; the frontier of cost over damage is bisected by paired
     accuracy on the validation images. Then damage is measured again with all other layers as in the best choice, since
     it does not quite add up, and the new frontier is bisected, until a round finds nothing cheaper or the budget ends.
 
     Args:
-        decimals: the options of each layer.
-        costs: per layer of each option.
+        costs: per layer of each option; all layers have as many.
         evaluator: of the model.
         max_drop_points: the upper end of the paired interval of the loss may reach so far, in percentage points.
         better: told of each trial that is the best so far.
@@ -85,14 +83,14 @@ def search(
         PrecbenchError: what the evaluator raises.
     """
     state = _State(max_drop_points, better)
-    _uniform(decimals, costs, evaluator, state)
+    _uniform(costs, evaluator, state)
     rounds = 0
     around: Choice | None = None
     while evaluator.enough_for(trials=1, rounds=1):
         before = state.best
         damages = evaluator.damages(around)
         rounds += 1
-        layers = _layers(decimals, costs, damages)
+        layers = _layers(costs, damages)
         _bisect(frontier(layers), layers, evaluator, state)
         if state.best is None or (rounds > 1 and state.best is before) or not state.best.within(max_drop_points):
             break
@@ -104,9 +102,9 @@ def search(
     return Found(best=state.best, holds=bool(within), trials=trials, within=within, rounds=rounds)
 
 
-def _uniform(decimals: Sequence[int], costs: Sequence[Sequence[float]], evaluator: Evaluator, state: "_State") -> None:
-    """Try one number of decimals for all layers, the fewest that hold: what any plan has to beat."""
-    order = sorted(range(len(decimals)), key=lambda place: -decimals[place])  # from the finest
+def _uniform(costs: Sequence[Sequence[float]], evaluator: Evaluator, state: "_State") -> None:
+    """Try one option for all layers, the cheapest that holds: what any plan has to beat."""
+    order = sorted(range(len(costs[0])), key=lambda place: -sum(each[place] for each in costs))  # from the finest
     low, high = -1, len(order)
     while high - low > 1 and evaluator.enough_for(trials=1, rounds=0):
         middle = (low + high) // 2
@@ -136,11 +134,9 @@ class _State:
         return trial.flips.shown_margin_points, trial.cost
 
 
-def _layers(
-    decimals: Sequence[int], costs: Sequence[Sequence[float]], damages: Sequence[Sequence[float]]
-) -> list[list[Option]]:
+def _layers(costs: Sequence[Sequence[float]], damages: Sequence[Sequence[float]]) -> list[list[Option]]:
     return [
-        [Option(decimals=n, cost=c, damage=d) for n, c, d in zip(decimals, cost, damage, strict=True)]
+        [Option(cost=c, damage=d) for c, d in zip(cost, damage, strict=True)]
         for cost, damage in zip(costs, damages, strict=True)
     ]
 
