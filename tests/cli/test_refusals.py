@@ -33,6 +33,7 @@ def test_options_that_cannot_be_read(precbench, model: Path) -> None:
     refused(precbench("round", model, "--dp", "-1"), "outside 0 to 12")
     refused(precbench("round", model), "no number of decimals")
     refused(precbench("rownd"), "rownd")
+    refused(precbench("round", model, "--dp", "2", "-q"), "-q", "put it before the command: `precbench -q round …`")
     refused(precbench("round", "--decimals", "3"), "--decimals")
     refused(precbench("bench", model, model, "--shape", "image=3xx"), "--shape")
     refused(precbench("bench", model, model, "--shape", "image"), "--shape")

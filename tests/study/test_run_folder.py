@@ -139,3 +139,9 @@ def test_what_is_to_be_read_has_to_be_there(tmp_path: Path, run: Path) -> None:
         check_is_run_folder(tmp_path / "none", exists=True)
     with pytest.raises(OutputError, match="is no run folder"):
         check_is_run_folder(tmp_path, exists=True)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        RunFolder(tmp_path / "file" / "run", study={"name": "s"})

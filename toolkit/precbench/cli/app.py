@@ -59,6 +59,9 @@ def _options(
         raise typer.Exit(2)
 
 
+_BEFORE_COMMANDS = ("-q", "--quiet", "-v", "--verbose", "--version")
+
+
 def main() -> None:
     """Run the command line.
 
@@ -74,7 +77,7 @@ def main() -> None:
             traceback.print_exc()
         _fail(error.problem, error.remedy)
     except typer.TyperException as error:
-        _fail(_message(error), f"see `{_command(error)} --help`")
+        _fail(_message(error), _remedy(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
         status = _PIPE_CLOSED
@@ -102,6 +105,13 @@ def _fail_by_bug() -> NoReturn:
 def _message(error: typer.TyperException) -> str:
     format_message = getattr(error, "format_message", None)
     return str(format_message() if format_message else error).rstrip(".")
+
+
+def _remedy(error: typer.TyperException) -> str:
+    command, option = _command(error), getattr(error, "option_name", None)
+    if option in _BEFORE_COMMANDS and command != "precbench":
+        return f"put it before the command: `precbench {option} {command.removeprefix('precbench ')} …`"
+    return f"see `{command} --help`"
 
 
 def _command(error: typer.TyperException) -> str:

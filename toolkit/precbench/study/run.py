@@ -370,7 +370,9 @@ class Run:
         if not result.complete:  # what was measured is kept, beside a finished measurement; the next run measures anew
             write_json(partial[0], record)
             write_samples(partial[1], result.samples())
-            self.progress.note(f"timing {record['ended']}; what was measured is in {partial[0]}")
+            self.progress.note(
+                f"timing {record['ended']}; what was measured is in {partial[0]}; timing begins anew next time"
+            )
             raise result.failure or KeyboardInterrupt
         self.folder.forget("results")  # of the measurement that is replaced now
         write_json(self.folder / "timing.json", record)

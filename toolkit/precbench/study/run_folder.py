@@ -38,7 +38,12 @@ class RunFolder:
         """
         self.path = path
         check_is_run_folder(path)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"the run folder {path} cannot be made: {error.strerror}", "name another folder with -o"
+            ) from error
         self._lock = FileLock(path / _LOCK)
         self._acquire()
         try:
