@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from precbench.errors import ModelError, TargetError
+from precbench.errors import ModelError, TargetError, UsageError
 from precbench.graph import Plan, list_initializers, load_model, round_model, save_model, select
-from precbench.grids import DecimalGrid, round_to_decimals
+from precbench.grids import DecimalGrid, parse_grid, round_to_decimals
 
 Build = Callable[..., onnx.ModelProto]
 Save = Callable[[onnx.ModelProto], Path]
@@ -145,3 +146,48 @@ def test_sparse_initializers_and_functions_are_said_not_to_be_looked_at(build: B
     assert rounded.outcomes[-1].initializer == "sparse"
     assert rounded.outcomes[-1].skipped == "sparse initializers are not rounded"
     assert "1 functions of its own (Block)" in rounded.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "attributes", "axis"),
+    [
+        ("Conv", (5, 3, 2, 2), {}, 0),
+        ("ConvTranspose", (3, 5, 2, 2), {}, 1),
+        ("Gemm", (3, 5), {}, 1),
+        ("Gemm", (5, 3), {"transB": 1}, 0),
+        ("MatMul", (3, 5), {}, 1),
+        ("MatMul", (2, 3, 5), {}, 2),
+    ],
+)
+def test_a_step_per_channel_is_one_per_output_channel(
+    saved: Save, op: str, shape: tuple[int, ...], attributes: dict[str, int], axis: int
+) -> None:
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    model = load_model(saved(one_weight(op, values, attributes)))
+    (weight,) = list_initializers(model)
+    assert weight.channel_axis == axis
+    rounded = round_model(model, Plan(grids={"w": parse_grid("int:4:channel")}))
+    assert rounded.outcomes[0].grid == "int:4:channel[5]"
+    (held,) = rounded.model.tensors()
+    found = np.moveaxis(rounded.model.values(held), axis, 0).reshape(5, -1)
+    largest = np.abs(np.moveaxis(values, axis, 0).reshape(5, -1)).max(axis=1)
+    assert np.abs(found).max(axis=1) == pytest.approx(largest, rel=1e-6)
+    assert all(len(np.unique(np.abs(row))) <= 8 for row in found)
+
+
+def test_a_step_per_channel_of_a_weight_that_is_turned_round_first_is_refused(saved: Save) -> None:
+    nodes = [helper.make_node("Transpose", ["w"], ["t"]), helper.make_node("MatMul", ["x", "t"], ["y"])]
+    values = np.ones((5, 3), np.float32)
+    model = load_model(saved(one_weight("MatMul", values, {}, nodes=nodes)))
+    with pytest.raises(UsageError, match="which axis of the tensor these are is not known"):
+        round_model(model, Plan(grids={"w": parse_grid("int:4:channel")}))
+
+
+def one_weight(
+    op: str, values: Any, attributes: dict[str, int], *, nodes: list[onnx.NodeProto] | None = None
+) -> onnx.ModelProto:
+    """A model of one operator with one weight, or of some nodes."""
+    made = nodes or [helper.make_node(op, ["x", "w"], ["y"], **attributes)]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("x", "y")]
+    graph = helper.make_graph(made, "g", ends[:1], ends[1:], [numpy_helper.from_array(values, "w")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
