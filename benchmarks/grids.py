@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from laboratory import HERE, table, write_result
+from laboratory import HERE, table_of, write_result
 
 from precbench.bench.sessions import open_model
 from precbench.files import file_digest
@@ -74,7 +74,7 @@ def grid_table(rows: Sequence[Mapping[str, Any]]) -> str:
         "+",
         "-",
     ]
-    return table(head, [row_of(row) for row in rows])
+    return table_of(head, [row_of(row) for row in rows])
 
 
 def row_of(row: Mapping[str, Any]) -> list[str]:

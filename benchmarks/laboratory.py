@@ -473,6 +473,11 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
+def table_of(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write rows, each as long as the heads, as a Markdown table."""
+    return table([dict(zip(heads, row, strict=True)) for row in rows])
+
+
 def write_result(folder: Path, name: str, value: Mapping[str, Any], text: str) -> None:
     """Write NAME.json, with the environment and the command, and NAME.md; print the latter."""
     command = _command()

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from laboratory import HERE, table, write_result
+from laboratory import HERE, table_of, write_result
 
 from precbench.accuracy import flips
 from precbench.bench.sessions import open_model
@@ -301,7 +301,7 @@ def text(value: Mapping[str, Any]) -> str:
         f"{value['study']}: the upper end of the paired 95 % interval of the loss on {value['validation_images']:,} "
         f"validation images at most {value['max_drop_points']:g} points; options for each layer "
         f"{', '.join(value['grids'])}; the test images ({value['test_images']:,}) looked at once for each plan.\n\n"
-        f"{table(head, rows)}\n"
+        f"{table_of(head, rows)}\n"
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from laboratory import HERE, table, write_result
+from laboratory import HERE, table_of, write_result
 
 from precbench.bench.sessions import open_model
 from precbench.files import file_digest
@@ -102,8 +102,8 @@ def text(value: Mapping[str, Any]) -> str:
     return (
         f"{value['study']}: {value['layers']} layers at {', '.join(map(str, value['decimals']))} decimals, "
         f"{value['images']:,} validation images; the full table took {whole['evaluations']:,} image evaluations in "
-        f"{whole['elapsed_s']:.0f} s.\n\n{table(head, rows)}\n\nThe ten most fragile by the full table's divergence "
-        f"at 1 decimal, and how many images each loses (net):\n\n{table(['layer', 'lost'], layers)}\n"
+        f"{whole['elapsed_s']:.0f} s.\n\n{table_of(head, rows)}\n\nThe ten most fragile by the full table's divergence "
+        f"at 1 decimal, and how many images each loses (net):\n\n{table_of(['layer', 'lost'], layers)}\n"
     )
 
 

@@ -130,6 +130,14 @@ def test_the_automatic_point_has_the_highest_sqnr_of_all_places(values: Any, bit
     )
 
 
+@pytest.mark.parametrize("value", [1e-43, 1e-30, 3e38])
+def test_the_smallest_and_the_largest_float_have_an_automatic_point(value: float) -> None:
+    values = np.array([value, -value / 2], np.float32)
+    grid = AutoFixedGrid(8).fitted(values)
+    assert np.isfinite(grid.nearest(values)).all()
+    assert np.abs(grid.nearest(values) - values).max() <= np.abs(values).max()
+
+
 def test_half_as_many_weights_get_half_a_bit_more_and_the_average_is_kept() -> None:
     bits = bits_by_layer({"a": 400, "b": 200, "c": 100}, 8)
     assert bits["b"] - bits["a"] == pytest.approx(0.5)

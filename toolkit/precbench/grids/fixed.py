@@ -77,7 +77,8 @@ class AutoFixedGrid(FittedGrid):
         wide = np.asarray(values, np.float64)
         largest = float(np.abs(wide).max(initial=0.0))
         top = 0 if largest == 0 else int(np.ceil(log2(largest)))
-        tried = [integer for integer in range(top - 4, top + 2) if abs(self.bits_wide - 1 - integer) <= _SPAN]
+        finest = self.bits_wide - 1 - _SPAN  # of so small a tensor as float32's subnormals all may become zero
+        tried = sorted({max(integer, finest) for integer in range(top - 4, top + 2)})
         grids = [FixedGrid(integer, self.bits_wide - 1 - integer) for integer in tried]
         return min(grids, key=lambda grid: float(np.square(grid.nearest(wide) - wide).sum()))
 
