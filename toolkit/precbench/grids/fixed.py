@@ -14,7 +14,7 @@ from precbench.grids.grid import FittedGrid
 from precbench.grids.step import check_bits
 from precbench.grids.table import Table, TableGrid, midway
 
-_SPAN = 120  # a step lies between 2^-120 and 2^120
+_SPAN = 160  # a step lies between 2^-160 and 2^160
 AUTO_BITS = 8
 
 
@@ -29,7 +29,7 @@ class FixedGrid(TableGrid):
         fraction_bits: n; negative where it lies below the last.
 
     Raises:
-        UsageError: 1 + m + n is not from 2 to 16, or the step is not from 2^-120 to 2^120.
+        UsageError: 1 + m + n is not from 2 to 16, or the step is not from 2^-160 to 2^160.
     """
 
     integer_bits: int
