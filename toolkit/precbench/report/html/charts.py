@@ -237,14 +237,17 @@ def several_runs(rows: Rows, *, y: str, points: bool = False) -> dict[str, Any]:
     """
     scale = _POINTS_SCALE if points else alt.Scale(zero=False)
     axis = alt.Axis(values=_POINTS_TICKS, labelExpr="'' + datum.value") if points else alt.Axis()
+    order = list(dict.fromkeys(row["run"] for row in rows))
     base = alt.Chart(_values(rows)).encode(
         x=alt.X("decimals:O", title="decimals", axis=alt.Axis(labelAngle=0)),
-        xOffset=alt.XOffset("run:N"),
-        color=alt.Color("run:N", title=None),
+        xOffset=alt.XOffset("run:N", sort=order),
+        color=alt.Color("run:N", title=None, sort=order),
     )
     bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2="high:Q")
     dots = base.mark_point(filled=True, size=55, opacity=1).encode(
-        y="point:Q", shape="run:N", tooltip=_told("run", "decimals", "point", "low", "high")
+        y="point:Q",
+        shape=alt.Shape("run:N", legend=None, sort=order),
+        tooltip=_told("run", "decimals", "point", "low", "high"),
     )
     return _spec(alt.layer(bars, dots))
 
