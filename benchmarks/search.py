@@ -221,7 +221,7 @@ def tpe(task: Task, tries: Tries, start: Choice, _ranking: Part, _settings: Sess
     """Optuna's tree-structured Parzen estimator, the limit as its constraint."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
     def objective(trial: Any) -> float:
         places = [trial.suggest_int(str(layer), 0, len(task.costs[0]) - 1) for layer in range(len(task.costs))]
