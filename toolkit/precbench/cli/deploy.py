@@ -17,6 +17,7 @@ from precbench.cli.output import (
     Json,
     OnBadImage,
     OptimizationLevel,
+    Preprocess,
     Provider,
     ProviderOption,
     Seed,
@@ -68,9 +69,7 @@ def deploy(
     ] = "min-max",
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = None,
-    preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
-    ] = None,
+    preprocess: Preprocess = None,
     shape: Shape = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples per timed call: 32, or 1,32.")] = "32",
     budget: Annotated[

@@ -12,10 +12,12 @@ from precbench.cli.output import (
     Json,
     OnBadImage,
     OptimizationLevel,
+    Preprocess,
     Provider,
     ProviderOption,
     Seed,
     Shape,
+    Split,
     Threads,
     emit,
     parse_shapes,
@@ -41,12 +43,8 @@ def evaluate(
     ] = None,
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = None,
-    split: Annotated[
-        str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
-    ] = "test",
-    preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
-    ] = None,
+    split: Split = "test",
+    preprocess: Preprocess = None,
     shape: Shape = None,
     batch: Batch = 32,
     threads: Threads = 1,

@@ -11,8 +11,10 @@ from precbench.cli.output import (
     DataDir,
     Json,
     OnBadImage,
+    Preprocess,
     Provider,
     ProviderOption,
+    Split,
     Threads,
     emit,
     progress,
@@ -34,12 +36,8 @@ def grids(
     by: Annotated[str, typer.Option("--by", help="Order: bits (of a stored code), or entropy.")] = "bits",
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = None,
-    split: Annotated[
-        str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
-    ] = "test",
-    preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
-    ] = None,
+    split: Split = "test",
+    preprocess: Preprocess = None,
     batch: Batch = 32,
     threads: Threads = 1,
     provider: Provider = "cpu",

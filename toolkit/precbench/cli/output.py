@@ -54,6 +54,10 @@ Checkpoint = Annotated[
         help="A trained network to begin with: a folder with architecture.json and weights.h5, or .keras.",
     ),
 ]
+Preprocess = Annotated[
+    str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
+]
+Split = Annotated[str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")]
 OptimizationLevel = Annotated[
     str, typer.Option("--opt-level", help="Graph optimizations: disable, basic, extended, all.")
 ]

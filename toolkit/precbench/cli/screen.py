@@ -12,9 +12,11 @@ from precbench.cli.output import (
     Json,
     OnBadImage,
     OptimizationLevel,
+    Preprocess,
     Provider,
     ProviderOption,
     Seed,
+    Split,
     Threads,
     emit,
     progress,
@@ -48,12 +50,8 @@ def screen(
     ] = "95%",
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = None,
-    split: Annotated[
-        str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
-    ] = "validation",
-    preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
-    ] = None,
+    split: Split = "validation",
+    preprocess: Preprocess = None,
     batch: Batch = 32,
     threads: Threads = 1,
     provider: Provider = "cpu",

@@ -12,6 +12,7 @@ from precbench.cli.output import (
     DataDir,
     Json,
     OnBadImage,
+    Preprocess,
     Provider,
     ProviderOption,
     Seed,
@@ -56,9 +57,7 @@ def search(
     ] = None,
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = None,
-    preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
-    ] = None,
+    preprocess: Preprocess = None,
     batch: Batch = 32,
     provider: Provider = "cpu",
     provider_option: ProviderOption = None,

@@ -11,9 +11,11 @@ from precbench.cli.output import (
     DataDir,
     Json,
     OnBadImage,
+    Preprocess,
     Provider,
     ProviderOption,
     Seed,
+    Split,
     Threads,
     emit,
     progress,
@@ -39,12 +41,8 @@ def sensitivity(
     images: Annotated[int | None, typer.Option("--images", min=1, help="At most so many images; else all.")] = None,
     data_dir: DataDir = None,
     on_bad_image: OnBadImage = None,
-    split: Annotated[
-        str, typer.Option("--split", help="Which part of a study's images: train, validation or test.")
-    ] = "validation",
-    preprocess: Annotated[
-        str | None, typer.Option("--preprocess", help="tf, torch, caffe or none; else as the model's metadata says.")
-    ] = None,
+    split: Split = "validation",
+    preprocess: Preprocess = None,
     batch: Batch = 32,
     threads: Threads = 1,
     provider: Provider = "cpu",

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
-from precbench.grids.grid import FittedGrid
-from precbench.grids.step import check_bits
+from precbench.grids.grid import FittedGrid, check_bits
 from precbench.grids.table import Table, TableGrid, midway
 
 _SPAN = 160  # a step lies between 2^-160 and 2^160

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from precbench.errors import UsageError
+
 
 class Grid(ABC):
     """A set of numbers that rounded weights may take: a small immutable value, known by its text.
@@ -82,3 +84,26 @@ def bits_of(codes: NDArray[np.int64]) -> int:
     """
     low, high = int(codes.min(initial=0)), int(codes.max(initial=0))
     return max(1, high.bit_length() if low >= 0 else 1 + max(high.bit_length(), (-low - 1).bit_length()))
+
+
+def check_bits(bits: object, form: str, low: int, high: int) -> int:
+    """Return a number of bits.
+
+    Raises:
+        UsageError: it is no whole number from `low` to `high`.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not low <= bits <= high:
+        raise UsageError(f"{form}{bits} has {bits!r} bits", f"give a whole number of bits from {low} to {high}")
+    return bits
+
+
+def finite_float64(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return values as float64, in one dimension.
+
+    Raises:
+        ValueError: one is not finite.
+    """
+    wide = np.asarray(values, np.float64).reshape(-1)
+    if not np.isfinite(wide).all():
+        raise ValueError("a grid takes finite values only")
+    return wide

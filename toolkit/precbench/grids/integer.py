@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
-from precbench.grids.grid import FittedGrid, Grid
-from precbench.grids.step import check_bits
+from precbench.grids.grid import FittedGrid, Grid, check_bits
 from precbench.grids.table import Table, TableGrid, midway
 
 

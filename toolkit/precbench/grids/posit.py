@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
-from precbench.grids.step import check_bits
+from precbench.grids.grid import check_bits
 from precbench.grids.table import Table, TableGrid
 
 _MOST_EXPONENT_BITS = 3

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
-from precbench.grids.grid import FittedGrid, Grid
+from precbench.grids.grid import FittedGrid, Grid, check_bits, finite_float64
 from precbench.grids.preferred import R10
 
 _MOST_CODE = 1 << 50
@@ -48,7 +48,7 @@ class StepGrid(Grid):
 
     def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the multiple nearest to each value; a value of more than 2^50 steps stays as it is."""
-        wide = _finite(values)
+        wide = finite_float64(values)
         near = np.abs(wide) < _MOST_CODE * float(Fraction(self.step))
         codes = self._codes(np.where(near, wide, 0.0))
         if self.limit is not None:
@@ -61,7 +61,7 @@ class StepGrid(Grid):
         """Return the multiples: code x step, rounded to the values' type, is the value."""
         if not self.holds(values):
             return f"not on the grid {self}"
-        wide = _finite(values)
+        wide = finite_float64(values)
         if (np.abs(wide) >= _MOST_CODE * float(Fraction(self.step))).any():
             return f"codes reach beyond 2^{_MOST_CODE.bit_length() - 1}"
         return self._codes(wide).reshape(values.shape)
@@ -112,28 +112,10 @@ class SeriesGrid(FittedGrid):
         """Return the grid of the step that these values need."""
         del channel_axis
         limit = (1 << (self.bits_wide - 1)) - 1
-        least = Fraction(float(np.abs(_finite(values)).max(initial=0.0))) / limit
+        least = Fraction(float(np.abs(finite_float64(values)).max(initial=0.0))) / limit
         exponents = range(-37, 38)
         steps = (f"{number:g}e{exponent}" for exponent in exponents for number in SERIES[self.series])
         return StepGrid(next((step for step in steps if Fraction(step) >= least), "1e37"), limit)
-
-
-def check_bits(bits: object, form: str, low: int, high: int) -> int:
-    """Return a number of bits.
-
-    Raises:
-        UsageError: it is no whole number from `low` to `high`.
-    """
-    if isinstance(bits, bool) or not isinstance(bits, int) or not low <= bits <= high:
-        raise UsageError(f"{form}{bits} has {bits!r} bits", f"give a whole number of bits from {low} to {high}")
-    return bits
-
-
-def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
-    wide = np.asarray(values, np.float64).reshape(-1)
-    if not np.isfinite(wide).all():
-        raise ValueError("a grid takes finite values only")
-    return wide
 
 
 def _nearest_float(value: Fraction, dtype: np.dtype[Any]) -> Any:

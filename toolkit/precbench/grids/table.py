@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precbench.grids.grid import Grid
+from precbench.grids.grid import Grid, finite_float64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,9 +60,7 @@ class TableGrid(Grid):
 
 
 def _places(table: Table, values: NDArray[Any]) -> NDArray[np.intp]:
-    wide = np.asarray(values, np.float64).reshape(-1)
-    if not np.isfinite(wide).all():
-        raise ValueError("a grid takes finite values only")
+    wide = finite_float64(values)
     places = np.searchsorted(table.borders, wide)  # on a border: the point below it
     inside = places < len(table.borders)
     at = np.where(inside, places, 0)

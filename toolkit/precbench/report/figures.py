@@ -16,6 +16,11 @@ def interval(ratio: Mapping[str, Any]) -> str:
     return f"{ratio['point']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 
+def points(flips: Mapping[str, Any]) -> str:
+    """Write a difference in accuracy with its interval: -0.15 points [-0.38, +0.08]."""
+    return f"{flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
+
+
 def ratio_text(ratio: Mapping[str, Any]) -> str:
     """Write a ratio with its interval: 0.9984 [0.9961, 1.0007]."""
     if ratio["point"] is None:

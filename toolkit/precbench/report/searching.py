@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from precbench.report.figures import counted
+from precbench.report.figures import counted, points
 from precbench.report.tables import add_row, grid_name, plain_table
 
 
@@ -37,14 +37,14 @@ def about_search(record: Mapping[str, Any]) -> list[str]:
     nearest = f"No plan is shown to lose at most {limit}; the nearest was left."
     said = [_about_saving(record) if record["holds"] else nearest]
     said.append(
-        f"Validation, {validation['total']:,} images, which chose it: {_points(validation)}. "
+        f"Validation, {validation['total']:,} images, which chose it: {points(validation)}. "
         f"{counted(record['looks'], 'plan')} looked at the same images, so that interval flatters; counting every look "
         f"(Bonferroni, level {100 * looks['level']:.2f} %) it is "
         f"[{looks['low_points']:+.2f}, {looks['high_points']:+.2f}]."
     )
     is_within = test["shown_margin_points"] <= record["max_drop_points"]
     within = f"a loss of more than {limit} is {'excluded' if is_within else 'not excluded'} there"
-    said.append(f"Test, {test['total']:,} images, looked at once: {_points(test)}; {within}.")
+    said.append(f"Test, {test['total']:,} images, looked at once: {points(test)}; {within}.")
     said.append(f"{record['evaluations']:,} image evaluations in {counted(record['rounds'], 'round')}.")
     said.append(f"Wrote {record['output']}; {record['journal']} holds what was evaluated.")
     return said
@@ -63,10 +63,6 @@ def _about_saving(record: Mapping[str, Any]) -> str:
 
 def _smallest(found: Mapping[str, Any]) -> int:
     return int(min(size for size in found.values() if size is not None))
-
-
-def _points(flips: Mapping[str, Any]) -> str:
-    return f"{flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
 
 
 def sensitivity_table(layers: Sequence[Sequence[Mapping[str, Any]]]) -> Table:

@@ -50,11 +50,17 @@ def layer_cost(tensors: Sequence[NDArray[Any]], grid: Grid, objective: Objective
         fitted = grid.fitted(values)
         rounded = fitted.nearest(values)
         codes = fitted.codes(rounded) if values.dtype == np.float32 else "not float32"
-        if isinstance(codes, str):
-            total += compressed_size(rounded.tobytes()) if objective is Objective.BYTES else 8.0 * rounded.nbytes
-        elif objective is Objective.BYTES:
-            width = max(8, integer_type_bits(codes))
-            total += compressed_size(codes.astype(f"<i{width // 8}").tobytes())
+        if objective is Objective.BYTES:
+            total += stored_bytes(rounded, codes)
+        elif isinstance(codes, str):
+            total += 8.0 * rounded.nbytes
         else:
             total += float(values.size * (fitted.bits(rounded) or 0))
     return total
+
+
+def stored_bytes(rounded: NDArray[Any], codes: NDArray[np.int64] | str) -> int:
+    """Return the bytes of codes in the smallest type of 8, 16 or 32 bits, compressed; without codes of the values."""
+    if isinstance(codes, str):
+        return compressed_size(rounded.tobytes())
+    return compressed_size(codes.astype(f"<i{max(8, integer_type_bits(codes)) // 8}").tobytes())

@@ -12,11 +12,11 @@ from precbench.errors import DataError
 from precbench.graph import Initializer, OnnxModel, Plan, list_initializers
 from precbench.graph.rounding import fitted_grid
 from precbench.graph.targets import default_targets
-from precbench.grids import Grid, integer_type_bits, parse_grid
+from precbench.grids import Grid, parse_grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
+from precbench.search.costs import stored_bytes
 from precbench.search.evaluating import Part
-from precbench.study.compression import compressed_size
 from precbench.sweep import Variant, rounded_variant, sweep
 
 DEFAULT_GRIDS = (
@@ -119,7 +119,7 @@ def _figures(model: OnnxModel, targets: Sequence[Initializer], grid: Grid, flipp
         weights += values.size
         is_coded &= width is not None and not isinstance(codes, str)
         bits += (width or 0) * values.size
-        compressed += compressed_size(rounded.tobytes() if isinstance(codes, str) else _packed(codes))
+        compressed += stored_bytes(rounded, codes)
     return GridFigures(
         grid=str(grid),
         bits=bits / weights if is_coded else None,
@@ -136,10 +136,6 @@ def _fitted(model: OnnxModel, targets: Sequence[Initializer], grid: Grid) -> Ite
         if held.position in by_position:
             values = model.values(held)
             yield fitted_grid(by_position[held.position], values, grid), values
-
-
-def _packed(codes: NDArray[np.int64]) -> bytes:
-    return codes.astype(f"<i{max(8, integer_type_bits(codes)) // 8}").tobytes()
 
 
 def _entropy_bits(values: NDArray[Any]) -> float:

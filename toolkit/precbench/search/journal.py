@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from precbench.errors import OutputError, UsageError
-from precbench.files import value_digest
+from precbench.files import value_digest, write_text
 
 _VERSION = 1
 
@@ -56,7 +56,9 @@ class SearchJournal:
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise OutputError(
+                f"{self.path} cannot be written: {error.strerror}", "choose a place that you can write to"
+            ) from error
         self._known[name] = dict(facts)
 
     def _lines(self) -> list[dict[str, Any]]:
@@ -75,12 +77,4 @@ class SearchJournal:
         return found
 
     def _rewrite(self, lines: list[dict[str, Any]]) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path} cannot be written: {error.strerror}", "choose a place that you can write to")
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))

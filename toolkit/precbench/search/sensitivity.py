@@ -112,11 +112,9 @@ def rank_layers(
     race = _Race(model, layers, grids, part, settings=settings, batch=batch, progress=progress)
     order = np.random.default_rng(seed).permutation(part.rows)[:limit]
     race.run(order[:first], [(layer, place) for layer in layers for place in range(len(grids))])
-    while race.images(0) < limit and (open_ := race.open(top)):
+    while race.longest() < limit and (open_ := race.open(top)):
         done = race.longest()
         race.run(order[done : min(2 * done, limit)], [(layer, 0) for layer in open_])
-        if race.longest() >= limit:
-            break
     ranked = race.ranked()
     return Ranking(
         damages={layer: tuple(race.damage(layer, place) for place in range(len(grids))) for layer in ranked},
@@ -168,9 +166,6 @@ class _Race:
 
     def divergences(self, layer: str) -> NDArray[np.float64]:
         return np.concatenate([block.divergences for block in self._found[layer, 0]])
-
-    def images(self, place: int) -> int:
-        return min(sum(block.images for block in self._found[layer, place]) for layer in self._layers)
 
     def longest(self) -> int:
         return max(len(self.divergences(layer)) for layer in self._layers)

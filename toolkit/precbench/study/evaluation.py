@@ -25,7 +25,7 @@ from precbench.accuracy import (
 from precbench.datasets import DEFAULT_SIZE, Dataset, Preprocessing, load_dataset
 from precbench.datasets.sources import is_one_set as source_is_one_set
 from precbench.errors import DataError
-from precbench.graph import ModelMetadata, load_model, read_metadata
+from precbench.graph import ModelMetadata, OnnxModel, load_model, read_metadata
 from precbench.progress import SILENT, Progress
 from precbench.runtime import (
     Session,
@@ -386,10 +386,11 @@ def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
     Raises:
         DataError: the two name different classes.
     """
-    metadata = _metadata(model)
+    loaded = load_model(model)
+    metadata = read_metadata(loaded.proto)
     names = metadata.class_names if metadata is not None else ()
     if not names:
-        _check_number_of_classes(data, model)
+        _check_number_of_classes(data, loaded)
         return data
     if names == data.class_names:
         return data
@@ -406,9 +407,9 @@ def with_class_names(data: EvaluationData, model: Path) -> EvaluationData:
     return replace(data, labels=labels, class_names=names)
 
 
-def _check_number_of_classes(data: EvaluationData, model: Path) -> None:
+def _check_number_of_classes(data: EvaluationData, model: OnnxModel) -> None:
     """Refuse named classes that are not as many as the model's scores: labels behind the odd one would be wrong."""
-    shape = load_model(model).proto.graph.output[0].type.tensor_type.shape.dim
+    shape = model.proto.graph.output[0].type.tensor_type.shape.dim
     scores = shape[1].dim_value if len(shape) == 2 else 0
     if scores > 1 and data.class_names and len(data.class_names) != scores:
         few = ", ".join(data.class_names[:10]) + (", …" if len(data.class_names) > 10 else "")

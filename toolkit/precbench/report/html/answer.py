@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from precbench.report.figures import interval, megabytes
+from precbench.report.figures import interval, megabytes, points
 from precbench.report.html.material import Experiment, RunMaterial
 from precbench.report.study_report import about_guessing, fewest_from_which_on
 
@@ -42,7 +42,7 @@ def _about_decimals(run: RunMaterial, one: Experiment) -> str:
         return (
             f"From {_listed([keeping])} on a loss of {margin:g} points is excluded. There "
             f"{_percent(flips['variant_correct'], total)} of {total:,} test images are right, "
-            f"{_percent(flips['reference_correct'], total)} at full precision: {_points(flips)}.{left}"
+            f"{_percent(flips['reference_correct'], total)} at full precision: {points(flips)}.{left}"
         )
     losing = [row for row in rows if row["decision"]["change"].startswith("loss")]
     if len(losing) == len(rows):
@@ -90,17 +90,13 @@ def _about_deployed(manifest: Mapping[str, Any]) -> str:
         if one["ratio"]["point"] is not None:
             told.append(f"{interval(one['ratio'])} of the time at batch {one['batch']} ({one['verdict']})")
     flips = None if accuracy is None else accuracy["flips"]
-    told.append("accuracy not measured" if flips is None else _points(flips))
+    told.append("accuracy not measured" if flips is None else points(flips))
     return f"Deployed as {manifest['form']}: {', '.join(told)}."
 
 
 def _listed(rows: Sequence[Row]) -> str:
     numbers = [str(row["decimals"]) for row in rows]
     return f"{', '.join(numbers)} {'decimal' if numbers == ['1'] else 'decimals'}"
-
-
-def _points(flips: Mapping[str, Any]) -> str:
-    return f"{flips['difference_points']:+.2f} points [{flips['low_points']:+.2f}, {flips['high_points']:+.2f}]"
 
 
 def _percent(correct: int, total: int) -> str:
