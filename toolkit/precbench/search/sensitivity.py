@@ -113,8 +113,9 @@ def rank_layers(
     order = np.random.default_rng(seed).permutation(part.rows)[:limit]
     race.run(order[:first], [(layer, place) for layer in layers for place in range(len(grids))])
     while race.longest() < limit and (open_ := race.open(top)):
-        done = race.longest()
-        race.run(order[done : min(2 * done, limit)], [(layer, 0) for layer in open_])
+        end = min(2 * race.longest(), limit)
+        for start in sorted({race.length(layer) for layer in open_}):  # who was left behind catches up
+            race.run(order[start:end], [(layer, 0) for layer in open_ if race.length(layer) == start])
     ranked = race.ranked()
     return Ranking(
         damages={layer: tuple(race.damage(layer, place) for place in range(len(grids))) for layer in ranked},
@@ -167,8 +168,12 @@ class _Race:
     def divergences(self, layer: str) -> NDArray[np.float64]:
         return np.concatenate([block.divergences for block in self._found[layer, 0]])
 
+    def length(self, layer: str) -> int:
+        """So many images of the order, from its beginning, the layer was run on at the first grid."""
+        return len(self.divergences(layer))
+
     def longest(self) -> int:
-        return max(len(self.divergences(layer)) for layer in self._layers)
+        return max(map(self.length, self._layers))
 
     def ranked(self) -> list[str]:
         return sorted(self._layers, key=lambda layer: -float(self.divergences(layer).mean()))
