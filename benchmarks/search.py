@@ -1,22 +1,24 @@
 """The search for decimals per layer against the obvious ones, at equal numbers of image evaluations.
 
 Run: python benchmarks/search.py BASE.onnx STUDY --data-dir FOLDER
-Each may spend what precbench's search takes, on the same validation images and with the same options: one number of
-decimals for all; greedy (from the best of those, one layer coarser at a time, the one that saves most first); Optuna's
-TPE with the limit as its constraint, begun with that same plan; and the accuracy-aware loop of NNCF re-created: all
-layers a step coarser than holds, ranked on 300 images by how much reverting each alone brings the outputs back, then
-reverted in that order until the limit holds. Every plan that is found is looked at once on the test images. It writes
+Each may spend what precbench's search takes, on the same validation images, with the same options and the same limit,
+that of all looks of precbench's search: greedy (from the best number of decimals for all, one layer coarser at a time,
+the one that saves most first); Optuna's TPE with the limit as its constraint, begun with that same plan; and the
+accuracy-aware loop of NNCF re-created: all layers a step coarser than holds, ranked on 300 images by how much reverting
+each alone brings the outputs back, then reverted in that order until the limit holds. One number of decimals for all is
+judged by its 95 % interval alone. Every plan that is found is looked at once on the test images. It writes
 benchmarks/results/search.json and .md.
 """
 
 import contextlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from laboratory import HERE, table_of, write_result
 
 from precbench.accuracy import flips
@@ -29,10 +31,11 @@ from precbench.grids import parse_grid
 from precbench.runtime import SessionSettings, usable_cores
 from precbench.search.costs import Objective, layer_cost
 from precbench.search.evaluating import Budget, ModelEvaluator, Part, classes_of, part_of
-from precbench.search.finding import DAMAGE_SAMPLES, sizes
-from precbench.search.frontier import Choice
+from precbench.search.finding import CALIBRATION_SAMPLES, sizes
+from precbench.search.frontier import Choice, cost_of
 from precbench.search.journal import SearchJournal
-from precbench.search.searching import Trial, search
+from precbench.search.limit import Limit
+from precbench.search.searching import Trial, most_looks, search
 from precbench.study.experiments import target_layers
 
 RANKING_IMAGES = 300
@@ -49,33 +52,29 @@ class Task:
     Attributes:
         make: a fresh evaluator with so many image evaluations to spend; what was evaluated before is not run again.
         costs: per layer of each.
-        limit: of the loss, in percentage points.
+        limit: of the loss.
     """
 
     make: Callable[[int | None], ModelEvaluator]
     costs: Sequence[Sequence[float]]
-    limit: float
-
-    def cost(self, choice: Choice) -> float:
-        """Return a choice's cost."""
-        return sum(each[place] for each, place in zip(self.costs, choice, strict=True))
+    limit: Limit
 
 
 class Tries:
     """The trials of one way, within its budget; the best, and after how many image evaluations it was found."""
 
     def __init__(self, task: Task, budget: int | None) -> None:
-        self.task, self.evaluator = task, task.make(budget)
+        self.task, self.evaluator, self.limit = task, task.make(budget), task.limit
         self.best: Trial | None = None
         self.at = self.count = 0
 
     def __call__(self, choice: Choice) -> Trial:
         """Try a choice."""
-        if not self.evaluator.enough_for(trials=1, rounds=0):
+        if not self.evaluator.enough_for(trials=1, variants=0):
             raise SpentError
-        trial = Trial(choice=choice, cost=self.task.cost(choice), flips=self.evaluator.trial(choice))
+        trial = Trial(choice=choice, cost=cost_of(self.task.costs, choice), flips=self.evaluator.trial(choice))
         self.count += 1
-        if trial.within(self.task.limit) and (self.best is None or trial.cost < self.best.cost):
+        if self.limit.allows(trial.flips) and (self.best is None or trial.cost < self.best.cost):
             self.best, self.at = trial, self.evaluator.evaluations
         return trial
 
@@ -84,7 +83,9 @@ def main() -> None:
     """Search in each way, confirm each plan, and write the result."""
     options = read_options()
     session = open_model(options.base, SessionSettings())
-    data = load_deployment_data(options.study, session, directory=options.data_dir, most_calibration=DAMAGE_SAMPLES)
+    data = load_deployment_data(
+        options.study, session, directory=options.data_dir, most_calibration=CALIBRATION_SAMPLES
+    )
     assert data.validation is not None
     assert data.test is not None
     model = load_model(options.base)
@@ -107,8 +108,9 @@ def main() -> None:
             [layer_cost([held[name] for name in names], grid, Objective.BYTES) for grid in grids]
             for names in layers.values()
         ]
-        task = Task(make=make, costs=costs, limit=options.max_drop)
-        ways = run_all(task, options.budget, replace_rows(calibration, RANKING_IMAGES), settings)
+        limit = Limit(points=options.max_drop, looks=most_looks(len(layers), len(grids)))
+        ranking = calibration.only(np.arange(min(RANKING_IMAGES, calibration.rows)))
+        ways = run_all(Task(make=make, costs=costs, limit=limit), options.budget, ranking, settings)
 
     def confirmed(choice: Choice) -> dict[str, Any]:
         plan = make_plan(choice)
@@ -124,6 +126,7 @@ def main() -> None:
         "base_digest": file_digest(options.base),
         "study": options.study,
         "max_drop_points": options.max_drop,
+        "looks_counted": limit.looks,
         "grids": list(map(str, grids)),
         "validation_images": validation.rows,
         "test_images": test.rows,
@@ -149,11 +152,12 @@ def read_options() -> Namespace:
 def run_all(task: Task, budget: int, ranking: Part, settings: SessionSettings) -> list[dict[str, Any]]:
     """Return what each way found; the others may spend what precbench's search did."""
     ours = Tries(task, budget)
-    found = search(task.costs, Watched(ours), max_drop_points=task.limit)  # type: ignore[arg-type]
+    found = search(task.costs, Watched(ours), limit=task.limit)
     spent = ours.evaluator.evaluations
     ways = [row("precbench search", ours, rounds=found.rounds)]
     print(ways[-1], flush=True)
     uniform = Tries(task, None)
+    uniform.limit = Limit(points=task.limit.points)
     for place in range(len(task.costs[0])):
         uniform((place,) * len(task.costs))
     ways.append(row("best uniform", uniform))
@@ -173,7 +177,7 @@ class Watched:
 
     def __init__(self, tries: Tries) -> None:
         self._tries = tries
-        self.damages, self.enough_for = tries.evaluator.damages, tries.evaluator.enough_for
+        self.shifts, self.enough_for = tries.evaluator.shifts, tries.evaluator.enough_for
 
     def trial(self, choice: Choice) -> Any:
         """Try a choice, and return its flips."""
@@ -211,7 +215,7 @@ def greedy(task: Task, tries: Tries, start: Choice, _ranking: Part, _settings: S
             return
         _, layer = max(steps)
         tried = (*current[:layer], current[layer] - 1, *current[layer + 1 :])
-        if tries(tried).within(task.limit):
+        if task.limit.allows(tries(tried).flips):
             current = tried
         else:
             refused.add((layer, current[layer]))
@@ -226,7 +230,7 @@ def tpe(task: Task, tries: Tries, start: Choice, _ranking: Part, _settings: Sess
     def objective(trial: Any) -> float:
         places = [trial.suggest_int(str(layer), 0, len(task.costs[0]) - 1) for layer in range(len(task.costs))]
         tried = tries(tuple(places))
-        trial.set_user_attr("over", tried.flips.shown_margin_points - task.limit)
+        trial.set_user_attr("over", task.limit.shown_points(tried.flips) - task.limit.points)
         return tried.cost
 
     sampler = optuna.samplers.TPESampler(seed=0, constraints_func=lambda trial: [trial.user_attrs["over"]])
@@ -254,7 +258,7 @@ def reverting(task: Task, tries: Tries, start: Choice, ranking: Part, settings: 
     evaluator._spent.evaluations += (1 + len(coarse)) * ranking.rows
     current = list(coarse)
     for _, layer in sorted(effects):  # whose reverting leaves the least divergence
-        if tries(tuple(current)).within(task.limit):
+        if task.limit.allows(tries(tuple(current)).flips):
             return
         current[layer] = start[layer]
     tries(tuple(current))
@@ -267,11 +271,6 @@ def scores_of(model: Any, plan: Plan, part: Part, settings: SessionSettings) -> 
     variant = rounded_variant("v", model, plan) if plan.grids else Variant(name="v", values=dict)
     (one,) = sweep(model, [variant], part.batches(32), settings)
     return next(iter(one.outputs.values()))
-
-
-def replace_rows(part: Part, rows: int) -> Part:
-    """Return the first rows of a part."""
-    return replace(part, rows=min(rows, part.rows), labels=None)
 
 
 def text(value: Mapping[str, Any]) -> str:

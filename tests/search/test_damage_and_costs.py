@@ -11,7 +11,7 @@ from scipy.stats import entropy
 from precbench.errors import UsageError
 from precbench.grids import DecimalGrid
 from precbench.search.costs import Objective, layer_cost, parse_objective
-from precbench.search.damage import divergences, lead_shifts, log_probabilities
+from precbench.search.damage import damage, divergences, finite_scores, lead_shifts, log_probabilities
 
 SCORES = hnp.arrays(np.float64, (4, 5), elements=st.floats(-8, 8))
 
@@ -50,15 +50,35 @@ def test_a_misspelt_objective_is_refused_with_the_nearest() -> None:
 def test_a_common_scale_and_shift_of_the_logits_is_no_shift_of_a_lead(scale: float, seed: int) -> None:
     scores = np.random.default_rng(seed).normal(size=(6, 5))
     found = lead_shifts(log_probabilities(scores - 9), log_probabilities(scale * scores - 99))
-    assert found == pytest.approx(0, abs=1e-12)
+    assert found == pytest.approx(0, abs=1e-9)
 
 
-def test_a_lead_that_halves_counts_a_quarter_and_one_that_is_lost_counts_whole() -> None:
+def test_a_lead_that_halves_shifts_by_a_half_and_one_that_is_lost_by_more_than_the_whole() -> None:
     one = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2]] * 50))
     other = one.copy()
     other[0] = np.log([2 / 3, 1 / 3])  # log 4 becomes log 2
     other[1] = np.log([0.3, 0.7])
+    other[2] = np.log([8 / 9, 1 / 9])  # log 8
     found = lead_shifts(one, other)
-    assert found[0] == pytest.approx(0.25, rel=0.05)
-    assert found[1] == 1
-    assert found[2] == pytest.approx(0, abs=1e-3)
+    assert found[0] == pytest.approx(-0.5, abs=0.02)
+    assert found[1] < -1
+    assert found[2] == pytest.approx(0.5, abs=0.02)
+    assert found[3] == pytest.approx(0, abs=0.01)
+    assert damage(found[:3]) == pytest.approx((0.25 + 1 + 0.25) / 3, rel=0.05)
+
+
+def test_small_shifts_add_up() -> None:
+    rng = np.random.default_rng(0)
+    base, one, other = (scale * rng.normal(size=(400, 5)) for scale in (1, 1e-4, 1e-4))
+    reference = log_probabilities(base)
+    apart = lead_shifts(reference, log_probabilities(base + one)) + lead_shifts(
+        reference, log_probabilities(base + other)
+    )
+    assert lead_shifts(reference, log_probabilities(base + one + other)) == pytest.approx(apart, abs=1e-3)
+
+
+def test_scores_that_are_no_numbers_say_nothing_and_the_rest_stays() -> None:
+    scores = np.array([[1.0, 2.0], [np.nan, 2.0], [np.inf, 0.0]])
+    assert finite_scores(scores).tolist() == [[1, 2], [0.5, 0.5], [0.5, 0.5]]
+    reference = np.log([[0.8, 0.2]] * 3)
+    assert lead_shifts(reference, np.log([[0.5, 0.5]] * 3)).tolist() == [-10, -10, -10]

@@ -1,12 +1,14 @@
 """The search on a made-up model whose loss is known: it finds what is cheap, keeps the limit and the budget."""
 
+import numpy as np
 import pytest
 
 from precbench.accuracy import Flips
 from precbench.accuracy.tango import tango_interval
 from precbench.errors import NoTimeError
-from precbench.search.frontier import Choice
-from precbench.search.searching import Trial, search
+from precbench.search.frontier import Choice, Shifts
+from precbench.search.limit import Limit
+from precbench.search.searching import ROUNDS, Options, Trial, most_looks, search
 
 DECIMALS = (0, 1, 2, 3)
 WEIGHTS = (100, 400, 200, 900)
@@ -21,16 +23,30 @@ class MadeUp:
         self.room, self.worst = room, worst
         self.trials: list[Choice] = []
         self.rounds: list[Choice | None] = []
+        self.measured: list[Options] = []
 
-    def damages(self, around: Choice | None) -> list[list[float]]:
+    def shifts(self, around: Choice | None, options: Options) -> Shifts:
+        """Each layer on an image of its own."""
         self.rounds.append(around)
+        self.measured.append(options)
         self.room -= 1
-        return [[fragile / 10**n for n in DECIMALS] for fragile in FRAGILE]
+        shifts = np.full((len(FRAGILE), len(DECIMALS), len(FRAGILE)), np.nan)
+        for layer, places in enumerate(options):
+            for place in {*places, *([] if around is None else [around[layer]])}:
+                shifts[layer, place] = np.eye(len(FRAGILE))[layer] * np.sqrt(self.harm(layer, place) / 9)
+        centre = np.zeros(len(FRAGILE))
+        if around is not None:
+            centre = np.array([shifts[layer, place, layer] for layer, place in enumerate(around)])
+            shifts -= np.diag(centre)[:, None, :]
+        return Shifts(around=centre, options=shifts)
+
+    def harm(self, layer: int, place: int) -> float:
+        return FRAGILE[layer] / 10 ** DECIMALS[place]
 
     def trial(self, choice: Choice) -> Flips:
         self.trials.append(choice)
         self.room -= 1
-        damage = sum(fragile / 10 ** DECIMALS[place] for fragile, place in zip(FRAGILE, choice, strict=True))
+        damage = sum(self.harm(layer, place) for layer, place in enumerate(choice))
         lost = min(IMAGES, int(IMAGES * 0.02 * damage * self.worst))
         interval = tango_interval(gained=0, lost=lost, total=IMAGES)
         return Flips(
@@ -38,8 +54,8 @@ class MadeUp:
             low_points=100 * interval.low, high_points=100 * interval.high, level=0.95,
         )  # fmt: skip
 
-    def enough_for(self, *, trials: int, rounds: int) -> bool:
-        return trials + rounds <= self.room
+    def enough_for(self, *, trials: int, variants: int) -> bool:
+        return trials + (variants > 0) <= self.room
 
 
 COSTS = [[weights * (1.0 + n) for n in DECIMALS] for weights in WEIGHTS]
@@ -58,7 +74,7 @@ def cheapest_within(limit: float) -> float:
 @pytest.mark.parametrize("limit", [0.2, 0.5, 1.0, 5.0])
 def test_it_finds_what_trying_all_finds_or_little_worse_in_few_trials(limit: float) -> None:
     model = MadeUp()
-    found = search(COSTS, model, max_drop_points=limit)
+    found = search(COSTS, model, limit=Limit(points=limit))
     assert found.holds
     assert found.best.flips.shown_margin_points <= limit
     assert found.best.cost <= 1.1 * cheapest_within(limit)
@@ -67,13 +83,13 @@ def test_it_finds_what_trying_all_finds_or_little_worse_in_few_trials(limit: flo
 
 
 def test_it_beats_one_number_of_decimals_for_all() -> None:
-    found = search(COSTS, MadeUp(), max_drop_points=0.5)
+    found = search(COSTS, MadeUp(), limit=Limit(points=0.5))
     uniform = [trial for trial in found.within if len(set(trial.choice)) == 1]
     assert found.best.cost < min(trial.cost for trial in uniform)
 
 
 def test_where_none_holds_the_nearest_is_left_and_said_not_to_hold() -> None:
-    found = search(COSTS, MadeUp(worst=1e6), max_drop_points=0.5)
+    found = search(COSTS, MadeUp(worst=1e6), limit=Limit(points=0.5))
     assert not found.holds
     assert found.within == ()
     assert found.best.flips.shown_margin_points == min(trial.flips.shown_margin_points for trial in found.trials)
@@ -82,21 +98,67 @@ def test_where_none_holds_the_nearest_is_left_and_said_not_to_hold() -> None:
 @pytest.mark.parametrize("room", range(1, 12))
 def test_the_budget_is_kept_and_each_better_plan_is_told(room: int) -> None:
     model, told = MadeUp(room=room), list[Trial]()
-    found = search(COSTS, model, max_drop_points=0.5, better=told.append)
+    found = search(COSTS, model, limit=Limit(points=0.5), better=told.append)
     assert len(model.trials) + len(model.rounds) <= room
     assert told[-1] == found.best
-    costs = [trial.cost for trial in told if trial.within(0.5)]
+    costs = [trial.cost for trial in told if Limit(points=0.5).allows(trial.flips)]
     assert costs == sorted(costs, reverse=True)
 
 
 def test_without_room_for_one_plan_it_says_so() -> None:
     with pytest.raises(NoTimeError, match="no room for a single plan"):
-        search(COSTS, MadeUp(room=0), max_drop_points=0.5)
+        search(COSTS, MadeUp(room=0), limit=Limit(points=0.5))
 
 
 def test_damage_is_measured_again_around_the_best_plan_until_nothing_is_cheaper() -> None:
     model = MadeUp()
-    found = search(COSTS, model, max_drop_points=0.5)
+    found = search(COSTS, model, limit=Limit(points=0.5))
     assert model.rounds[0] is None
     assert model.rounds[-1] == found.best.choice
     assert found.rounds == len(model.rounds)
+
+
+def test_options_much_finer_than_the_best_for_all_are_not_measured_and_later_only_neighbours_are() -> None:
+    model = MadeUp()
+    found = search(COSTS, model, limit=Limit(points=5.0))
+    uniform = min((trial for trial in found.within if len(set(trial.choice)) == 1), key=lambda trial: trial.cost)
+    assert uniform.choice == (0,) * 4 or all(max(places) <= uniform.choice[0] + 2 for places in model.measured[0])
+    for around, options in zip(model.rounds[1:], model.measured[1:], strict=True):
+        assert around is not None
+        assert all(
+            set(places) == {place - 1, place + 1} & set(range(4)) for place, places in zip(around, options, strict=True)
+        )
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.2, 0.5, 1.0, 5.0, 50.0])
+def test_no_search_looks_more_often_than_its_limit_counts(limit: float) -> None:
+    model = MadeUp()
+    search(COSTS, model, limit=Limit(points=limit))
+    assert len(model.trials) <= most_looks(len(FRAGILE), len(DECIMALS))
+    assert len(model.rounds) <= ROUNDS
+
+
+class Chance(MadeUp):
+    """Every plan loses the limit in truth; what is seen of it is drawn anew at each look, the worst that can be."""
+
+    def __init__(self, rng: np.random.Generator, share: float) -> None:
+        super().__init__()
+        self.rng, self.share = rng, share
+
+    def trial(self, choice: Choice) -> Flips:
+        self.trials.append(choice)
+        lost = int(self.rng.binomial(IMAGES, self.share))
+        return Flips(
+            gained=0, lost=lost, changed=lost, total=IMAGES, reference_correct=IMAGES, p_value=1.0,
+            low_points=0.0, high_points=0.0, level=0.95,
+        )  # fmt: skip
+
+
+def test_the_chance_to_find_a_plan_that_loses_too_much_is_that_of_one_look() -> None:
+    rng, looks = np.random.default_rng(0), most_looks(len(FRAGILE), len(DECIMALS))
+    wrong = {
+        count: sum(search(COSTS, Chance(rng, 0.01), limit=Limit(points=1.0, looks=count)).holds for _ in range(1000))
+        for count in (1, looks)
+    }
+    assert wrong[looks] <= 41  # 25 are allowed, and three standard errors
+    assert wrong[1] > 60  # what looking often does where it is not counted

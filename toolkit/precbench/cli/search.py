@@ -31,13 +31,17 @@ def search(
         typer.Option(
             "--data",
             help="Labelled: digits, cifar10, a study, folder:PATH, or an .npz of uint8 `images` (or arrays) "
-            "with `labels`. Its training part measures damage, its validation part chooses, its test part confirms.",
+            "with `labels`. Its training part orders, its validation part chooses, its test part confirms.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The plan to write.")] = Path("plan.toml"),
     max_drop: Annotated[
         float,
-        typer.Option("--max-drop", metavar="POINTS", help="Accuracy that may be lost, by the 95 % interval's end."),
+        typer.Option(
+            "--max-drop",
+            metavar="POINTS",
+            help="Accuracy that may be lost, by the 95 % interval's end, every look counted.",
+        ),
     ] = 0.5,
     objective: Annotated[str, typer.Option("--objective", help="bytes (packed and compressed), or bits.")] = "bytes",
     dp: Annotated[
@@ -79,7 +83,7 @@ def search(
     from precbench.deploy.data import load_deployment_data
     from precbench.search.costs import parse_objective
     from precbench.search.evaluating import Budget
-    from precbench.search.finding import DAMAGE_SAMPLES, SearchRequest, find_plan
+    from precbench.search.finding import CALIBRATION_SAMPLES, SearchRequest, find_plan
 
     seconds = None if evaluations is not None else parse_duration_s(budget)
     request = SearchRequest(
@@ -101,7 +105,7 @@ def search(
             seed=seed,
             directory=data_dir,
             on_bad_image=on_bad_image,
-            most_calibration=DAMAGE_SAMPLES,
+            most_calibration=CALIBRATION_SAMPLES,
             progress=bars,
         )
         record = find_plan(request, session, loaded, progress=bars)

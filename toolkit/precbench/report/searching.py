@@ -38,9 +38,9 @@ def about_search(record: Mapping[str, Any]) -> list[str]:
     said = [_about_saving(record) if record["holds"] else nearest]
     said.append(
         f"Validation, {validation['total']:,} images, which chose it: {points(validation)}. "
-        f"{counted(record['looks'], 'plan')} looked at the same images, so that interval flatters; counting every look "
-        f"(Bonferroni, level {100 * looks['level']:.2f} %) it is "
-        f"[{looks['low_points']:+.2f}, {looks['high_points']:+.2f}]."
+        f"{counted(record['looks'], 'plan')} looked at them, so that interval flatters; each was judged at "
+        f"{100 * looks['level']:.2f} %, so that up to {looks['most_looks']} looks err no more often than one at 95 % "
+        f"(Bonferroni): a loss of more than {looks['shown_margin_points']:.2f} points is excluded."
     )
     is_within = test["shown_margin_points"] <= record["max_drop_points"]
     within = f"a loss of more than {limit} is {'excluded' if is_within else 'not excluded'} there"

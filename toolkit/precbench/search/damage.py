@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 _LEAST = 1e-12
 """Below it a probability is rounding noise of float32 softmax outputs."""
+_MOST = 10.0
+"""A lead that moves by more is as good as gone."""
 
 
 def log_probabilities(scores: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -23,6 +25,15 @@ def log_probabilities(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
+def finite_scores(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return scores, where some are no numbers all classes of that image alike: it says nothing.
+
+    Args:
+        scores: [images, classes].
+    """
+    return np.where(np.isfinite(scores).all(axis=1, keepdims=True), scores, 1.0 / scores.shape[1])
+
+
 def divergences(reference: NDArray[np.float64], variant: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return of each image the Kullback-Leibler divergence of the variant's classes from the reference's, in nats.
 
@@ -38,26 +49,40 @@ def divergences(reference: NDArray[np.float64], variant: NDArray[np.float64]) ->
 
 
 def lead_shifts(reference: NDArray[np.float64], variant: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return of each image how far its lead moved, squared, as a share of the lead; 1 at most.
+    """Return of each image how far its lead moved, as a share of the lead, up or down.
 
-    The lead is the reference's highest class over the next, in logits; at a share of 1 the class flips. For small
-    independent changes the squares add up, and so does their cap where few reach it. That all logits grow or shrink
-    alike changes no class, so the variant's scale is taken out first, by least squares: there the divergence, which
-    sees confidence too, would hold a layer for fragile that flips nothing.
+    The lead is the reference's highest class over the next, in logits; at -1 the class flips. To first order the
+    shifts of several changes are the sum of theirs, with their signs: on 1,024 images of CIFAR-10 that is what 50
+    layers rounded at once do within a tenth, where a sum of squares says two to three times as much. That all logits
+    grow or shrink alike changes no class, so the variant's scale is taken out first, by least squares: the divergence,
+    which sees confidence too, would hold a layer for fragile that flips nothing.
 
     Args:
         reference: log probabilities [images, classes], at least two classes.
         variant: likewise.
+
+    Returns:
+        Within -10 and 10; -10 where the variant has nothing of the reference left.
     """
     places = reference.argmax(axis=1)
     before, after = _leads(reference, places), _leads(variant, places)
     weight = float((before * before).sum())
     scale = float((before * after).sum()) / weight if weight else 0.0
     if scale <= 0:
-        return np.ones(len(before))
+        return np.full(len(before), -_MOST)
     with np.errstate(divide="ignore", invalid="ignore"):  # a lead of 0
-        shares = np.nan_to_num((after / scale - before) / before, nan=1.0, posinf=1.0, neginf=1.0)
-    found: NDArray[np.float64] = np.minimum(np.square(shares), 1.0)
+        shares = (after / scale - before) / before
+    found: NDArray[np.float64] = np.clip(np.nan_to_num(shares, nan=0.0), -_MOST, _MOST)
+    return found
+
+
+def damage(shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean square of shifts, each image 1 at most.
+
+    Args:
+        shifts: [..., images].
+    """
+    found: NDArray[np.float64] = np.minimum(np.square(shifts), 1.0).mean(axis=-1)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The model as the search sees it: damage on calibration samples, flips on validation images; each once."""
+"""The model as the search sees it: shifts on calibration samples, flips on validation images; each once."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +17,18 @@ from precbench.grids import Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, open_session, predict_batches
 from precbench.runtime.batches import batched_names, rows_of
-from precbench.search.damage import lead_shifts, log_probabilities
-from precbench.search.frontier import Choice
+from precbench.search.damage import finite_scores, lead_shifts, log_probabilities
+from precbench.search.frontier import Choice, Shifts
 from precbench.search.journal import SearchJournal
+from precbench.search.searching import Options
 from precbench.study.evaluation import EvaluationData
 from precbench.study.screening import feeds_of_rows
 from precbench.sweep import Batches, Variant, rounded_variant, sweep
+
+SHIFT_SAMPLES = 512
+"""Samples that shifts are measured on in a round, others in each as far as there are."""
+_DIGITS = 4
+"""Decimals of a shift that are kept: it is a share of a lead."""
 
 Make = Callable[[NDArray[np.intp]], Mapping[str, NDArray[Any]]]
 
@@ -44,6 +50,11 @@ class Part:
     def batches(self, size: int) -> Batches:
         """Return all of them, in order."""
         return Batches(rows=self.rows, size=size, make=lambda start, stop: self.make(np.arange(start, stop)))
+
+    def only(self, numbers: NDArray[np.intp]) -> "Part":
+        """Return some of the samples, by their numbers, as a part."""
+        labels = None if self.labels is None else self.labels[numbers]
+        return Part(rows=len(numbers), make=lambda rows: self.make(numbers[rows]), labels=labels)
 
 
 def part_of(session: Session, data: EvaluationData, preprocessing: Preprocessing | None = None) -> Part:
@@ -75,7 +86,7 @@ class _Spent:
     evaluations: int = 0
     seconds: float = 0.0
     trial_s: float = 0.0
-    round_s: float = 0.0
+    variant_s: float = 0.0
 
 
 class ModelEvaluator:
@@ -101,7 +112,7 @@ class ModelEvaluator:
             model: full precision.
             layers: layer to its initializers.
             grids: the options of each.
-            calibration: to measure damage on.
+            calibration: to measure shifts on.
             validation: labelled, to choose by.
             settings: of the sessions.
             batch: samples per call.
@@ -114,17 +125,12 @@ class ModelEvaluator:
         self._settings, self._batch, self._budget = settings, batch, budget
         self._journal, self._progress, self._spent = journal, progress, _Spent()
         self._base: NDArray[np.int64] | None = None
-        self._reference: NDArray[np.float64] | None = None
+        self._rounds = 0
 
     @property
     def evaluations(self) -> int:
         """Images that models were run on, those of earlier sittings among them."""
         return self._spent.evaluations
-
-    @property
-    def round_evaluations(self) -> int:
-        """Images that a round of damage takes."""
-        return self._calibration.rows * len(self.layers) * len(self.grids)
 
     @property
     def least_evaluations(self) -> int:
@@ -136,13 +142,15 @@ class ModelEvaluator:
         pairs = zip(self.layers.values(), choice, strict=True)
         return Plan(grids={name: self.grids[place] for names, place in pairs for name in names})
 
-    def enough_for(self, *, trials: int, rounds: int) -> bool:
+    def enough_for(self, *, trials: int, variants: int) -> bool:
         """Whether the budget has room for so many more; see `searching.Evaluator`."""
         spent, budget = self._spent, self._budget
-        wanted = trials * self._validation.rows + rounds * self.round_evaluations
+        wanted = trials * self._validation.rows
+        if variants:
+            wanted += (variants + 2) * min(SHIFT_SAMPLES, self._calibration.rows)
         if self._base is None:
             wanted += self._validation.rows
-        seconds = trials * spent.trial_s + rounds * spent.round_s
+        seconds = trials * spent.trial_s + variants * spent.variant_s
         return (budget.evaluations is None or spent.evaluations + wanted <= budget.evaluations) and (
             budget.seconds is None or spent.seconds + seconds <= budget.seconds
         )
@@ -156,14 +164,22 @@ class ModelEvaluator:
         assert self._validation.labels is not None
         return flips(base, np.array(found["classes"], np.int64), self._validation.labels)
 
-    def damages(self, around: Choice | None) -> list[list[float]]:
-        """Return per layer and option the mean of `lead_shifts`; see `searching.Evaluator`."""
-        key = ["damages", None if around is None else list(around)]
-        found, seconds = self._known(key, lambda: {"damages": self._measured(around)})
-        self._spent.evaluations += self.round_evaluations
-        self._spent.round_s = seconds
-        damages: list[list[float]] = found["damages"]
-        return damages
+    def shifts(self, around: Choice | None, options: Options) -> Shifts:
+        """Return what options do to the outputs, on samples of their own each time; see `searching.Evaluator`."""
+        part = self._samples()
+        self._rounds += 1
+        key = ["shifts", self._rounds, None if around is None else list(around), list(map(list, options))]
+        found, seconds = self._known(key, lambda: self._measured(around, options, part))
+        variants = sum(map(len, options))
+        self._spent.evaluations += (variants + 2) * part.rows
+        self._spent.variant_s = seconds / max(variants, 1)
+        shifts = np.full((len(self.layers), len(self.grids), part.rows), np.nan)
+        centre = np.array(found["around"], np.float64)
+        for layer, place, values in found["options"]:
+            shifts[layer, place] = np.array(values, np.float64) - centre
+        if around is not None:
+            shifts[range(len(around)), around] = 0.0
+        return Shifts(around=centre, options=shifts)
 
     def _known(self, key: Any, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], float]:
         """Return facts from the journal, or make and record them; with the seconds that they took."""
@@ -189,50 +205,43 @@ class ModelEvaluator:
         )
         return [int(each) for each in found]
 
-    def _measured(self, around: Choice | None) -> list[list[float]]:
+    def _samples(self) -> Part:
+        """The next samples to measure on; from the first again where they end."""
+        rows = self._calibration.rows
+        start = self._rounds * SHIFT_SAMPLES
+        return self._calibration.only(np.unique(np.arange(start, start + min(SHIFT_SAMPLES, rows)) % rows))
+
+    def _measured(self, around: Choice | None, options: Options, part: Part) -> dict[str, Any]:
+        ((_, scores),) = self._scores(self.model, [Variant(name="", values=dict)], part)
+        reference = log_probabilities(scores)
         base = self.model if around is None else round_model(self.model, self.plan(around)).model
-        damages = [[float("nan")] * len(self.grids) for _ in self.layers]
-        reference = self._reference_scores()
-        for name, scores in self._scores(base, list(self._variants(around))):
-            mean = _mean_damage(reference, scores)
-            if name == "base":
-                assert around is not None
-                for layer, place in enumerate(around):
-                    damages[layer][place] = mean
+        found: dict[str, Any] = {"options": []}
+        for name, scores in self._scores(base, list(self._variants(options)), part):
+            shifts = _rounded(lead_shifts(reference, log_probabilities(finite_scores(scores))))
+            if name == "around":
+                found["around"] = shifts
             else:
-                layer, place = map(int, name.split())
-                damages[layer][place] = mean
-        return damages
+                found["options"].append([*map(int, name.split()), shifts])
+        return found
 
-    def _variants(self, around: Choice | None) -> Iterator[Variant]:
-        """Each layer at each option, the others as in the base; and the base itself, for the options that it has."""
-        if around is not None:
-            yield Variant(name="base", values=dict)
+    def _variants(self, options: Options) -> Iterator[Variant]:
+        """The base itself, and each layer at each of its options, the others as in the base."""
+        yield Variant(name="around", values=dict)
         for layer, names in enumerate(self.layers.values()):
-            for place, grid in enumerate(self.grids):
-                if around is None or around[layer] != place:
-                    plan = Plan(grids=dict.fromkeys(names, grid))
-                    values = rounded_variant("", self.model, plan).values  # of full precision, whatever the base
-                    yield Variant(name=f"{layer} {place}", values=values)
+            for place in options[layer]:
+                plan = Plan(grids=dict.fromkeys(names, self.grids[place]))
+                values = rounded_variant("", self.model, plan).values  # of full precision, whatever the base
+                yield Variant(name=f"{layer} {place}", values=values)
 
-    def _reference_scores(self) -> NDArray[np.float64]:
-        if self._reference is None:
-            ((_, scores),) = self._scores(self.model, [Variant(name="base", values=dict)])
-            self._reference = log_probabilities(scores)
-        return self._reference
-
-    def _scores(self, base: OnnxModel, variants: Sequence[Variant]) -> Iterator[tuple[str, NDArray[Any]]]:
-        batches = self._calibration.batches(self._batch)
+    def _scores(self, base: OnnxModel, variants: Sequence[Variant], part: Part) -> Iterator[tuple[str, NDArray[Any]]]:
         settings = replace(self._settings, intra_op_threads=1)  # a sweep runs a session per core
-        for one in sweep(base, variants, batches, settings, progress=self._progress):
+        for one in sweep(base, variants, part.batches(self._batch), settings, progress=self._progress):
             yield one.variant, next(iter(one.outputs.values()))
 
 
-def _mean_damage(reference: NDArray[np.float64], scores: NDArray[Any]) -> float:
-    """Infinite where a score is no number: such a variant is not to be had."""
-    if not np.isfinite(scores).all():
-        return float("inf")
-    return float(lead_shifts(reference, log_probabilities(scores)).mean())
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    """As a journal keeps them; what is read from it is what was used before."""
+    return [float(value) for value in values.round(_DIGITS)]
 
 
 def classes_of(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 import precbench
 from precbench.accuracy import Flips, check_classes, flips, smallest_margin_points
-from precbench.accuracy.tango import tango_interval
 from precbench.deploy.data import DeploymentData
 from precbench.deploy.measuring import check_max_drop
 from precbench.deploy.packed.packing import pack
@@ -23,15 +22,15 @@ from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, fixed_batch, usable_cores
 from precbench.search.costs import Objective, layer_cost
-from precbench.search.evaluating import Budget, ModelEvaluator, classes_of, part_of
+from precbench.search.evaluating import SHIFT_SAMPLES, Budget, ModelEvaluator, classes_of, part_of
 from precbench.search.journal import SearchJournal
-from precbench.search.searching import Found, Trial, search
+from precbench.search.limit import Limit
+from precbench.search.searching import ROUNDS, Found, Trial, most_looks, search
 from precbench.study.experiments import target_layers
 from precbench.study.plan_file import write_plan
 
-DAMAGE_SAMPLES = 1024
-"""Images that damage is measured on, of the training part."""
-_LEVEL = 0.95
+CALIBRATION_SAMPLES = ROUNDS * SHIFT_SAMPLES
+"""Samples of the training part that a search uses at most: others in each round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,7 @@ class SearchRequest:
 
     Args:
         output: the plan file to write; the journal lies beside it.
-        max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far.
+        max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far, every look counted.
         objective: what to have few of.
         grids: the options of each layer, at least one.
         budget: what the search may take.
@@ -84,8 +83,9 @@ def find_plan(
     """
     model, digest = load_model(session.model), file_digest(session.model)
     labels = _labels(data)
-    _check_images(len(labels), request.max_drop_points)
     layers = target_layers(list_initializers(model))
+    limit = Limit(points=request.max_drop_points, looks=most_looks(len(layers), len(request.grids)))
+    _check_images(len(labels), limit)
     settings = SessionSettings(provider=session.provider, intra_op_threads=usable_cores())
     batch = fixed_batch(session.inputs) or request.batch
     assert data.validation is not None
@@ -105,15 +105,15 @@ def find_plan(
     costs = _costs(model, layers, request)
 
     def keep(trial: Trial) -> None:
-        word = "within" if trial.within(request.max_drop_points) else "not within"
+        word = "within" if limit.allows(trial.flips) else "not within"
         progress.note(
-            f"best so far: {_amount(trial.cost, request.objective)}, {word} {request.max_drop_points:g} points "
-            f"({trial.flips.difference_points:+.2f} [{trial.flips.low_points:+.2f}, {trial.flips.high_points:+.2f}])"
+            f"best so far: {_amount(trial.cost, request.objective)}, {word} {limit.points:g} points "
+            f"({_shown(trial.flips, limit)})"
         )
         plan = evaluator.plan(trial.choice)
-        write_plan(request.output, plan.grids, model=digest, about=_comments(request, trial))
+        write_plan(request.output, plan.grids, model=digest, about=_comments(request, trial, limit))
 
-    found = search(costs, evaluator, max_drop_points=request.max_drop_points, better=keep)
+    found = search(costs, evaluator, limit=limit, better=keep)
     plan = evaluator.plan(found.best.choice)
     test = _confirmed(model, plan, session, data, settings=settings, batch=batch, progress=progress)
     return {
@@ -132,7 +132,11 @@ def find_plan(
         "plan": {name: str(grid) for name, grid in plan.grids.items()},
         "estimated": found.best.cost,
         "validation": found.best.flips.to_json(),
-        "validation_all_looks": _all_looks(found),
+        "validation_all_looks": {
+            "most_looks": limit.looks,
+            "level": limit.level,
+            "shown_margin_points": limit.shown_points(found.best.flips),
+        },
         "test": test.to_json(),
         "uniform": _uniform(found, request.grids),
         "sizes": {
@@ -164,18 +168,22 @@ def _labels(data: DeploymentData) -> NDArray[np.int64]:
     return check_classes(data.validation.labels)
 
 
-def _check_images(images: int, max_drop_points: float) -> None:
+def _check_images(images: int, limit: Limit) -> None:
     """Refuse to search where not even a plan that flips nothing could be shown to hold."""
-    if smallest_margin_points(images) <= max_drop_points:
+
+    def shown(number: int) -> float:
+        return smallest_margin_points(number, level=limit.level)
+
+    if shown(images) <= limit.points:
         return
-    if max_drop_points == 0:
+    if limit.points == 0:
         raise UsageError("--max-drop is 0, and no number of images shows that nothing is lost", "allow 0.1 or so")
     enough = images
-    while smallest_margin_points(enough) > max_drop_points:
+    while shown(enough) > limit.points:
         enough = int(enough * 1.01) + 1
     raise UsageError(
-        f"{images:,} validation images show a loss to be below {smallest_margin_points(images):.2g} points at best, "
-        f"--max-drop is {max_drop_points:g}",
+        f"{images:,} validation images, looked at up to {limit.looks} times, show a loss to be below "
+        f"{shown(images):.2g} points at best; --max-drop is {limit.points:g}",
         f"give about {enough:,} validation images, or allow a larger drop",
     )
 
@@ -184,7 +192,7 @@ def _check_budget(budget: Budget, evaluator: ModelEvaluator) -> None:
     if budget.evaluations is not None and budget.evaluations < evaluator.least_evaluations:
         raise UsageError(
             f"a budget of {budget.evaluations:,} image evaluations has no room for full precision and one plan",
-            f"give at least {evaluator.least_evaluations:,}; a round of damage takes {evaluator.round_evaluations:,}",
+            f"give at least {evaluator.least_evaluations:,}, and some hundred thousand for a search",
         )
 
 
@@ -243,13 +251,6 @@ def _confirmed(
     return flips(base, rounded, check_classes(data.test.labels))
 
 
-def _all_looks(found: Found) -> dict[str, Any]:
-    """The interval of the plan on the validation images at the level that counts every look (Bonferroni)."""
-    best, level = found.best.flips, 1 - (1 - _LEVEL) / len(found.trials)
-    interval = tango_interval(gained=best.gained, lost=best.lost, total=best.total, level=level)
-    return {"level": level, "low_points": 100 * interval.low, "high_points": 100 * interval.high}
-
-
 def _uniform_trial(found: Found) -> Trial | None:
     """The cheapest uniform choice within the limit, of those tried."""
     uniform = (trial for trial in found.within if len(set(trial.choice)) == 1)
@@ -278,14 +279,19 @@ def _amount(cost: float, objective: Objective) -> str:
     return f"{cost / 1e6:.3f} MB" if objective is Objective.BYTES else f"{cost / 8e6:.3f} MB in bits"
 
 
-def _comments(request: SearchRequest, trial: Trial) -> list[str]:
-    found = trial.flips
+def _shown(flips: Flips, limit: Limit) -> str:
+    return (
+        f"{flips.difference_points:+.2f} [{flips.low_points:+.2f}, {flips.high_points:+.2f}]; "
+        f"{-limit.shown_points(flips):+.2f} with up to {limit.looks} looks counted"
+    )
+
+
+def _comments(request: SearchRequest, trial: Trial, limit: Limit) -> list[str]:
     return [
         f"A grid per initializer, by precbench {precbench.__version__}; `precbench round --plan` takes it.",
         f"Rounded weights: {_amount(trial.cost, request.objective)}"
         + (", packed and compressed." if request.objective is Objective.BYTES else "."),
-        f"On {found.total:,} validation images: {found.difference_points:+.2f} points "
-        f"[{found.low_points:+.2f}, {found.high_points:+.2f}], "
-        + ("within" if trial.within(request.max_drop_points) else "NOT within")
-        + f" {request.max_drop_points:g}.",
+        f"On {trial.flips.total:,} validation images, points: {_shown(trial.flips, limit)}: "
+        + ("within" if limit.allows(trial.flips) else "NOT within")
+        + f" {limit.points:g}.",
     ]

@@ -1,70 +1,79 @@
-"""From what each layer's options cost and damage to the plans that are worth a try. Pure."""
+"""From what each layer's options cost and do to the outputs to the plans that are worth a try. Pure."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One grid for a layer.
-
-    Args:
-        cost: what the layer takes then, in the objective's unit.
-        damage: what it does to the outputs; adds up over layers to a first approximation.
-    """
-
-    cost: float
-    damage: float
-
+from precbench.search.damage import damage
 
 Choice = tuple[int, ...]
 """Of each layer the place of an option."""
 
 
-def frontier(layers: Sequence[Sequence[Option]]) -> list[Choice]:
-    """Return the choices that are best for some price of damage, from the least damage to the least cost.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shifts:
+    """What options do to the outputs, image by image; small ones add up (see `damage.lead_shifts`).
 
-    The law: each has the least cost of all choices with at most its damage, where what lies between two neighbours is
-    taken as mixed; from one to the next one layer moves one step along the lower hull of its options, the step that
-    saves most per damage first.
+    Args:
+        around: [images], of what the options were measured around.
+        options: [layers, options, images], what each adds to it; NaN where an option was not measured. In each layer
+            at least one is.
+    """
+
+    around: NDArray[np.float64]
+    options: NDArray[np.float64]
+
+
+def frontier(costs: Sequence[Sequence[float]], shifts: Shifts) -> list[Choice]:
+    """Return choices from the least damage to the least cost, by steps that save most for the damage they add.
+
+    From one to the next, one layer goes to a cheaper option. Unlike a sum of damages, a sum of shifts knows which
+    changes cancel each other and which go the same way. Where none share an image, the choices are those of the lower
+    hull: no choice between them is cheaper at the same damage.
+
+    Args:
+        costs: [layers][options].
+        shifts: of the options; those that were not measured are left out.
 
     Source: Y. Shoham, A. Gersho, "Efficient bit allocation for an arbitrary set of quantizers", IEEE Trans. ASSP 36
-    (1988).
+    (1988), for the step; the sum of shifts in place of a sum of damages is ours (docs/search.md).
     """
-    hulls = [_hull(options) for options in layers]
-    steps = sorted(
-        (_price(layers[layer], before, after), layer, place)
-        for layer, hull in enumerate(hulls)
-        for place, (before, after) in enumerate(itertools.pairwise(hull))
-    )
-    current = [hull[0] for hull in hulls]
-    found = [tuple(current)]
-    for _, layer, place in steps:
-        current[layer] = hulls[layer][place + 1]
-        found.append(tuple(current))
-    return found
+    cost = np.array(costs, np.float64)
+    measured = np.asarray(np.isfinite(shifts.options).all(axis=2))
+    options = np.where(measured[:, :, None], shifts.options, 0.0)
+    layers = np.arange(len(cost))
+    current = _least(cost, options, measured)
+    found = [tuple(map(int, current))]
+    while True:
+        saved = np.where(measured, cost[layers, current][:, None] - cost, 0.0)
+        if not (saved > 0).any():
+            return found
+        total = shifts.around + options[layers, current].sum(axis=0)
+        after = _after(total, options, current, saved > 0)
+        price = np.where(saved > 0, (after - damage(total)) / np.where(saved > 0, saved, 1.0), np.inf)
+        layer, place = np.unravel_index(int(np.argmin(price)), price.shape)
+        current[layer] = place
+        found.append(tuple(map(int, current)))
 
 
-def cost_of(layers: Sequence[Sequence[Option]], choice: Choice) -> float:
+def cost_of(costs: Sequence[Sequence[float]], choice: Choice) -> float:
     """Return the sum of a choice's costs."""
-    return sum(options[place].cost for options, place in zip(layers, choice, strict=True))
+    return sum(each[place] for each, place in zip(costs, choice, strict=True))
 
 
-def _hull(options: Sequence[Option]) -> list[int]:
-    """The places on the lower convex hull of cost over damage, from the least damage to the least cost."""
-    order = sorted(range(len(options)), key=lambda place: (options[place].damage, options[place].cost))
-    hull: list[int] = []
-    for place in order:
-        if hull and options[place].cost >= options[hull[-1]].cost:
-            continue
-        while len(hull) >= 2 and _price(options, hull[-2], hull[-1]) >= _price(options, hull[-1], place):
-            hull.pop()
-        hull.append(place)
-    return hull
+def _least(cost: NDArray[np.float64], options: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Of each layer the option that damages least by itself, the cheapest of equals."""
+    alone = np.where(measured, np.square(options).mean(axis=2), np.inf)
+    return np.array([np.lexsort((cost[layer], alone[layer]))[0] for layer in range(len(cost))])
 
 
-def _price(options: Sequence[Option], before: int, after: int) -> float:
-    """Damage for each unit of cost that is saved."""
-    saved = options[before].cost - options[after].cost
-    return (options[after].damage - options[before].damage) / saved
+def _after(
+    total: NDArray[np.float64], options: NDArray[np.float64], current: NDArray[np.intp], asked: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The damage after each step that is asked for, layer by layer: so much memory as one layer takes."""
+    found = np.full(asked.shape, np.inf)
+    for layer, place in enumerate(current):
+        found[layer, asked[layer]] = damage(total - options[layer, place] + options[layer, asked[layer]])
+    return found

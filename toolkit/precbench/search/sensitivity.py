@@ -13,7 +13,7 @@ from precbench.graph import OnnxModel, Plan
 from precbench.grids import Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
-from precbench.search.damage import divergences, log_probabilities
+from precbench.search.damage import divergences, finite_scores, log_probabilities
 from precbench.search.evaluating import Part
 from precbench.sweep import Batches, Variant, rounded_variant, sweep
 
@@ -238,7 +238,7 @@ class _Block:
     @classmethod
     def of(cls, base: NDArray[Any], found: NDArray[Any], truth: NDArray[np.int64] | None) -> "_Block":
         """Of scores; a variant whose scores are no numbers counts as one that says nothing of any class."""
-        usable = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, 1.0 / found.shape[1])
+        usable = finite_scores(found)
         one, other = log_probabilities(base), log_probabilities(usable)
         centred = one - one.mean(axis=1, keepdims=True)
         noise = centred - (other - other.mean(axis=1, keepdims=True))
