@@ -2,7 +2,7 @@
 
 Run: python benchmarks/search.py BASE.onnx STUDY --data-dir FOLDER
 Each may spend what precbench's search takes, on the same validation images, with the same options and the same limit,
-that of all looks of precbench's search: greedy (from the best number of decimals for all, one layer coarser at a time,
+that of precbench's search: greedy (from the best number of decimals for all, one layer coarser at a time,
 the one that saves most first); Optuna's TPE with the limit as its constraint, begun with that same plan; and the
 accuracy-aware loop of NNCF re-created: all layers a step coarser than holds, ranked on 300 images by how much reverting
 each alone brings the outputs back, then reverted in that order until the limit holds. One number of decimals for all is
@@ -35,7 +35,7 @@ from precbench.search.finding import CALIBRATION_SAMPLES, sizes
 from precbench.search.frontier import Choice, cost_of
 from precbench.search.journal import SearchJournal
 from precbench.search.limit import Limit
-from precbench.search.searching import Trial, most_looks, search
+from precbench.search.searching import PATHS, Trial, search
 from precbench.study.experiments import target_layers
 
 RANKING_IMAGES = 300
@@ -108,7 +108,7 @@ def main() -> None:
             [layer_cost([held[name] for name in names], grid, Objective.BYTES) for grid in grids]
             for names in layers.values()
         ]
-        limit = Limit(points=options.max_drop, looks=most_looks(len(layers), len(grids)))
+        limit = Limit(points=options.max_drop, paths=PATHS)
         ranking = calibration.only(np.arange(min(RANKING_IMAGES, calibration.rows)))
         ways = run_all(Task(make=make, costs=costs, limit=limit), options.budget, ranking, settings)
 
@@ -126,7 +126,7 @@ def main() -> None:
         "base_digest": file_digest(options.base),
         "study": options.study,
         "max_drop_points": options.max_drop,
-        "looks_counted": limit.looks,
+        "level": limit.level,
         "grids": list(map(str, grids)),
         "validation_images": validation.rows,
         "test_images": test.rows,

@@ -73,9 +73,9 @@ def test_a_plan_is_found_that_rounds_and_beats_the_best_uniform(run: Run, folder
     assert record["estimated"] <= record["uniform"]["estimated"]
     assert record["evaluations"] <= 200_000
     assert record["test"]["total"] + record["validation"]["total"] > 3000
-    looks = record["validation_all_looks"]
-    assert record["validation"]["shown_margin_points"] < looks["shown_margin_points"] <= 1
-    assert record["looks"] <= looks["most_looks"]
+    corrected = record["validation_corrected"]
+    assert record["validation"]["shown_margin_points"] < corrected["shown_margin_points"] <= 1
+    assert corrected["level"] == pytest.approx(0.99)
     status, out, err = run(
         "round", folder / "m.onnx", "--plan", tmp_path / "plan.toml", "-o", tmp_path / "r.onnx", "--json"
     )
@@ -112,7 +112,7 @@ def test_where_no_plan_holds_the_nearest_is_left_and_the_status_is_1(run: Run, f
     ("asked", "problem"),
     [
         (("unlabelled.npz",), "accuracy cannot be measured: the data have no labels"),
-        (("few.npz",), "times, show a loss to be below"),
+        (("few.npz",), "validation images show a loss to be below"),
         (("d.npz", "--evaluations", "100"), "a budget of 100 image evaluations has no room"),
         (("d.npz", "--max-drop", "-1"), "--max-drop -1 is not inside 0..100"),
         (("d.npz", "--max-drop", "0"), "no number of images shows"),

@@ -167,7 +167,7 @@ def test_a_form_that_gives_no_numbers_is_refused_and_auto_goes_on_without_it(
     def broken(model: OnnxModel) -> Packed:
         packed = pack(model)
         for tensor in packed.model.proto.graph.initializer:
-            if tensor.name.startswith("decimal_scale"):
+            if tensor.name.startswith("divisor_"):
                 tensor.CopyFrom(numpy_helper.from_array(np.zeros(tuple(tensor.dims), np.float32), tensor.name))
         return packed
 

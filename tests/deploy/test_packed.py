@@ -1,6 +1,7 @@
 """The packed form: the same values, in fewer bytes, by plain ONNX that ONNX Runtime folds away."""
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from precbench.deploy.stored import StoredTensor
 from precbench.errors import ModelError
 from precbench.graph import OnnxModel, load_model, save_model
 from precbench.grids import round_to_decimals
+from precbench.grids.step import StepGrid
 
 LEVELS = (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 REBUILD = {"Cast", "Div", "ScatterElements", "Reshape"}
@@ -124,6 +126,36 @@ def test_rebuilt_weights_equal_the_rounded_ones(
     assert done.tensors[0].kept is None
     assert done.tensors[0].bytes_after < done.tensors[0].bytes_before
     check_equal(done.model.proto, [values])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    step=st.tuples(st.sampled_from(["1", "1.25", "1.6", "2", "2.5", "3.15", "5", "8"]), st.integers(-5, -1)),
+    spread=st.sampled_from([2, 25]),
+    opset=st.sampled_from([11, 17, 21]),
+    seed=st.integers(0, 2**16),
+)
+def test_steps_between_two_decimals_are_stored_by_their_own_codes(
+    step: tuple[str, int], spread: int, opset: int, seed: int
+) -> None:
+    grid = StepGrid(str(Decimal(step[0]).scaleb(step[1])))
+    rng = np.random.default_rng(seed)
+    values = grid.nearest(rng.normal(0, spread * float(grid.step), (40, 60)).astype(np.float32))
+    done = packed(network({"w": values}, opset=opset))
+    check_equal(done.model.proto, [values])
+    if step[0] not in ("1.6", "3.15"):  # 1,000 / 16 and 10,000 / 315 are no whole numbers
+        codes = np.rint(values / float(grid.step))
+        assert done.tensors[0].bits <= (8 if np.abs(codes).max() < 128 else 16)
+
+
+def test_the_step_is_named_as_what_the_values_lie_on() -> None:
+    values = {name: StepGrid(name).nearest(weights(40, 60, decimals=6)) for name in ("0.05", "0.02", "0.0125")}
+    values["0.001"] = weights(40, 60, decimals=3)
+    done = packed(network(values))
+    assert [tensor.grid for tensor in done.tensors] == [
+        *({"step": name} for name in ("0.05", "0.02", "0.0125")),
+        {"decimals": 3},
+    ]
 
 
 def test_a_tensor_within_a_type_is_stored_in_it() -> None:
@@ -258,9 +290,9 @@ def test_what_is_not_packed_stays_field_by_field() -> None:
 
 def test_names_that_are_taken_are_not_taken_again() -> None:
     values = with_spikes(weights(50, 60), 7.8125, 3)
-    taken = {"w/codes": np.arange(3), "decimal_scale_4_1d": np.arange(2), "w/float": np.arange(2)}
+    taken = {"w/codes": np.arange(3), "divisor_10000_1d": np.arange(2), "w/float": np.arange(2)}
     done = packed(network({"w": values} | taken))
-    assert {"w/codes", "w/codes_2", "decimal_scale_4_1d", "decimal_scale_4_1d_2"} <= set(names(done.model.proto))
+    assert {"w/codes", "w/codes_2", "divisor_10000_1d", "divisor_10000_1d_2"} <= set(names(done.model.proto))
     check_equal(done.model.proto, [values, *taken.values()])
 
 
@@ -268,11 +300,11 @@ def test_tensors_of_the_same_decimals_and_rank_share_a_scale() -> None:
     arrays = {"a": weights(50, 60), "b": weights(50, 60, seed=1), "c": weights(50, 60, decimals=2)}
     done = packed(network(arrays | {"d": weights(50, 60, 1, 1)}))
     tensors = {t.name: numpy_helper.to_array(t) for t in done.model.proto.graph.initializer}
-    scales = {name: (a.shape, a.reshape(-1).tolist()) for name, a in tensors.items() if name.startswith("decimal")}
+    scales = {name: (a.shape, a.reshape(-1).tolist()) for name, a in tensors.items() if name.startswith("divisor")}
     assert scales == {
-        "decimal_scale_4_2d": ((1, 1), [10_000.0]),
-        "decimal_scale_2_2d": ((1, 1), [100.0]),
-        "decimal_scale_4_4d": ((1, 1, 1, 1), [10_000.0]),
+        "divisor_10000_2d": ((1, 1), [10_000.0]),
+        "divisor_100_2d": ((1, 1), [100.0]),
+        "divisor_10000_4d": ((1, 1, 1, 1), [10_000.0]),
     }
 
 

@@ -32,15 +32,16 @@ def sizes_table(sizes: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def about_search(record: Mapping[str, Any]) -> list[str]:
     """Say what the plan is worth, what it took, and what many looks at the same images did to that."""
-    validation, test, looks = record["validation"], record["test"], record["validation_all_looks"]
+    validation, test, corrected = record["validation"], record["test"], record["validation_corrected"]
     limit = counted(record["max_drop_points"], "point")
     nearest = f"No plan is shown to lose at most {limit}; the nearest was left."
     said = [_about_saving(record) if record["holds"] else nearest]
     said.append(
         f"Validation, {validation['total']:,} images, which chose it: {points(validation)}. "
-        f"{counted(record['looks'], 'plan')} looked at them, so that interval flatters; each was judged at "
-        f"{100 * looks['level']:.2f} %, so that up to {looks['most_looks']} looks err no more often than one at 95 % "
-        f"(Bonferroni): a loss of more than {looks['shown_margin_points']:.2f} points is excluded."
+        f"{counted(record['looks'], 'plan')} looked at them, so that interval flatters. Each was judged at "
+        f"{100 * corrected['level']:g} %, so that {corrected['paths']} paths of plans err no more often "
+        f"than one at 95 % (Bonferroni): a loss of more than {corrected['shown_margin_points']:.2f} points is "
+        f"excluded; {corrected['shown_margin_points_by_looks']:.2f} were each look counted."
     )
     is_within = test["shown_margin_points"] <= record["max_drop_points"]
     within = f"a loss of more than {limit} is {'excluded' if is_within else 'not excluded'} there"

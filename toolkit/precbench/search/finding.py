@@ -24,8 +24,8 @@ from precbench.runtime import Session, SessionSettings, fixed_batch, usable_core
 from precbench.search.costs import Objective, layer_cost
 from precbench.search.evaluating import SHIFT_SAMPLES, Budget, ModelEvaluator, classes_of, part_of
 from precbench.search.journal import SearchJournal
-from precbench.search.limit import Limit
-from precbench.search.searching import ROUNDS, Found, Trial, most_looks, search
+from precbench.search.limit import Limit, counting
+from precbench.search.searching import PATHS, ROUNDS, Found, Trial, search
 from precbench.study.experiments import target_layers
 from precbench.study.plan_file import write_plan
 
@@ -39,7 +39,7 @@ class SearchRequest:
 
     Args:
         output: the plan file to write; the journal lies beside it.
-        max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far, every look counted.
+        max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far; see `Limit`.
         objective: what to have few of.
         grids: the options of each layer, at least one.
         budget: what the search may take.
@@ -84,7 +84,7 @@ def find_plan(
     model, digest = load_model(session.model), file_digest(session.model)
     labels = _labels(data)
     layers = target_layers(list_initializers(model))
-    limit = Limit(points=request.max_drop_points, looks=most_looks(len(layers), len(request.grids)))
+    limit = Limit(points=request.max_drop_points, paths=PATHS)
     _check_images(len(labels), limit)
     settings = SessionSettings(provider=session.provider, intra_op_threads=usable_cores())
     batch = fixed_batch(session.inputs) or request.batch
@@ -132,10 +132,11 @@ def find_plan(
         "plan": {name: str(grid) for name, grid in plan.grids.items()},
         "estimated": found.best.cost,
         "validation": found.best.flips.to_json(),
-        "validation_all_looks": {
-            "most_looks": limit.looks,
+        "validation_corrected": {
+            "paths": limit.paths,
             "level": limit.level,
             "shown_margin_points": limit.shown_points(found.best.flips),
+            "shown_margin_points_by_looks": counting(found.best.flips, len(found.trials)),
         },
         "test": test.to_json(),
         "uniform": _uniform(found, request.grids),
@@ -182,8 +183,8 @@ def _check_images(images: int, limit: Limit) -> None:
     while shown(enough) > limit.points:
         enough = int(enough * 1.01) + 1
     raise UsageError(
-        f"{images:,} validation images, looked at up to {limit.looks} times, show a loss to be below "
-        f"{shown(images):.2g} points at best; --max-drop is {limit.points:g}",
+        f"{images:,} validation images show a loss to be below {shown(images):.2g} points at best, at the "
+        f"{100 * limit.level:g} % that a search takes; --max-drop is {limit.points:g}",
         f"give about {enough:,} validation images, or allow a larger drop",
     )
 
@@ -282,7 +283,7 @@ def _amount(cost: float, objective: Objective) -> str:
 def _shown(flips: Flips, limit: Limit) -> str:
     return (
         f"{flips.difference_points:+.2f} [{flips.low_points:+.2f}, {flips.high_points:+.2f}]; "
-        f"{-limit.shown_points(flips):+.2f} with up to {limit.looks} looks counted"
+        f"{-limit.shown_points(flips):+.2f} at {100 * limit.level:g} %"
     )
 
 

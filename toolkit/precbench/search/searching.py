@@ -9,8 +9,10 @@ from precbench.errors import NoTimeError
 from precbench.search.frontier import Choice, Shifts, cost_of, frontier
 from precbench.search.limit import Limit
 
-ROUNDS = 5
+ROUNDS = 4
 """How often shifts are measured at most."""
+PATHS = 1 + ROUNDS
+"""That are bisected at most: one option for all layers, and a frontier in each round."""
 _FINER = 2
 """Options finer than the best one for all layers that a layer may have, so many."""
 
@@ -65,11 +67,6 @@ class Found:
     rounds: int
 
 
-def most_looks(layers: int, options: int) -> int:
-    """Return how many plans a search looks at, at most: what a limit has to count."""
-    return options.bit_length() + ROUNDS * (layers * (options - 1) + 1).bit_length()
-
-
 def search(
     costs: Sequence[Sequence[float]],
     evaluator: Evaluator,
@@ -87,7 +84,7 @@ def search(
     Args:
         costs: per layer of each option; all layers have as many.
         evaluator: of the model.
-        limit: of the loss; its looks at least `most_looks`.
+        limit: of the loss, for `PATHS` paths.
         better: told of each trial that is the best so far.
 
     Raises:

@@ -20,19 +20,27 @@ _MAX_INT32 = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How the codes of one tensor are stored: in one type, or in a narrow one with exceptions apart."""
+    """How the codes of one tensor are stored: in one type, or in a narrow one with exceptions apart.
+
+    Args:
+        shape: of the tensor.
+        divisor: codes to be divided by it; a float32. 1: they are the values.
+        bits: of a code.
+        exceptions: codes that are stored apart.
+        exception_bits: of such a code.
+    """
 
     shape: tuple[int, ...]
-    decimals: int
+    divisor: int
     bits: int
     exceptions: int
     exception_bits: int
 
     @property
     def rank(self) -> int:
-        """The number of dimensions of the codes as they are divided, which 10^N shares.
+        """The number of dimensions of the codes as they are divided, which the divisor shares.
 
-        With a scalar 10^N, ONNX Runtime 1.31 divides kernels of 1x1 one element at a time: to make a session of 20
+        With a scalar divisor, ONNX Runtime 1.31 divides kernels of 1x1 one element at a time: to make a session of 20
         such kernels of 320x320 took 36 ms, with [1, 1, 1, 1] 8 to 13.
         """
         return 1 if self.exceptions else len(self.shape)
@@ -63,7 +71,7 @@ class Layout:
             "shape": np.array(self.shape, np.int64),
         }
 
-    def nodes(self, names: Mapping[str, str], scale: str, value: str) -> list[onnx.NodeProto]:
+    def nodes(self, names: Mapping[str, str], divisor: str, value: str) -> list[onnx.NodeProto]:
         """Return the nodes that rebuild `value`; every step but the division is exact, and that is correctly rounded.
 
         The codes are scattered as floats, so that any two integer types go together; float32 holds them (<= 2^24).
@@ -74,39 +82,39 @@ class Layout:
             nodes.append(helper.make_node("Cast", [names["exceptions"]], [exceptions], to=onnx.TensorProto.FLOAT))
             inputs = [names["float"], names["indices"], exceptions]
             nodes.append(helper.make_node("ScatterElements", inputs, scattered, axis=0))
-        if self.decimals:
-            nodes.append(helper.make_node("Div", [nodes[-1].output[0], scale], [names["quotient"]]))
+        if self.divisor != 1:
+            nodes.append(helper.make_node("Div", [nodes[-1].output[0], divisor], [names["quotient"]]))
         if self.exceptions:
             nodes.append(helper.make_node("Reshape", [nodes[-1].output[0], names["shape"]], [value]))
         nodes[-1].output[0] = value
         return nodes
 
     def file_bytes(self, names: Mapping[str, str], value: str) -> int:
-        """Return what the tensor takes in a model file: data, names and nodes, with a scale of its own."""
+        """Return what the tensor takes in a model file: data, names and nodes, with a divisor of its own."""
         parts = {names[label]: part for label, part in self.parts().items()}
-        scale = scale_name(self.decimals, self.rank)
-        if self.decimals:
-            parts[scale] = (ir.DataType.FLOAT, (1,) * self.rank)
+        divisor = divisor_name(self.divisor, self.rank)
+        if self.divisor != 1:
+            parts[divisor] = (ir.DataType.FLOAT, (1,) * self.rank)
         headers = [
             onnx.TensorProto(name=name, data_type=int(dtype), dims=shape) for name, (dtype, shape) in parts.items()
         ]
-        graph = onnx.GraphProto(node=self.nodes(names, scale, value), initializer=headers)
+        graph = onnx.GraphProto(node=self.nodes(names, divisor, value), initializer=headers)
         return int(graph.ByteSize()) + sum(data_bytes(dtype, shape) for dtype, shape in parts.values())
 
 
-def candidates(codes: NDArray[np.int64], decimals: int, smallest_bits: int) -> list[Layout]:
+def candidates(codes: NDArray[np.int64], divisor: int, smallest_bits: int) -> list[Layout]:
     """Return one type for all, and each narrower type with exceptions (at int32 positions) in that one."""
     widest = max(integer_type_bits(codes), smallest_bits)
     narrower = [bits for bits in INTEGERS if smallest_bits <= bits < widest and codes.size <= _MAX_INT32]
     return [
-        Layout(shape=codes.shape, decimals=decimals, bits=bits, exceptions=exceptions, exception_bits=widest)
+        Layout(shape=codes.shape, divisor=divisor, bits=bits, exceptions=exceptions, exception_bits=widest)
         for bits, exceptions in [(widest, 0), *((bits, count_outside(codes, bits)) for bits in narrower)]
     ]
 
 
-def scale_name(decimals: int, rank: int) -> str:
-    """Return what the initializer with 10^N is called, which has `rank` dimensions."""
-    return f"decimal_scale_{decimals}_{rank}d"
+def divisor_name(divisor: int, rank: int) -> str:
+    """Return what the initializer with a divisor is called, which has `rank` dimensions."""
+    return f"divisor_{divisor}_{rank}d"
 
 
 def data_bytes(dtype: ir.DataType, shape: Sequence[int]) -> int:

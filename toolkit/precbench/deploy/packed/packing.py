@@ -2,12 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from decimal import Decimal
+from math import gcd, prod
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from precbench.deploy.packed.layout import INTEGERS, LABELS, Layout, candidates, data_bytes
 from precbench.deploy.packed.rewriting import Key, Rewrite, key, names_taken, rewritten, unique
@@ -83,14 +87,25 @@ def _store(model: OnnxModel, held: HeldTensor, rewrite: Rewrite) -> StoredTensor
     codes = decimal_codes(values, decimals)
     if isinstance(codes, str):
         return _kept(held, codes)
+    every = _every(codes, decimals)
+    codes //= every
     names = {label: unique(f"{held.value}/{label}", rewrite.taken) for label in LABELS}
-    layouts = candidates(codes, decimals, _smallest_bits(model.proto, held))
+    layouts = candidates(codes, 10**decimals // every, _smallest_bits(model.proto, held))
     sizes = {layout: layout.file_bytes(names, held.value) for layout in layouts}
     best = min(sizes, key=sizes.__getitem__)
     if sizes[best] >= values.nbytes:
         return _kept(held, _WIDE if best.bits == 32 else _SMALL)
     rewrite.replace(held, best, names, codes)
-    return _packed(held, best, sizes[best])
+    return _packed(held, best, sizes[best], _grid(decimals, every))
+
+
+def _every(codes: NDArray[np.int64], decimals: int) -> int:
+    """Return of how many codes only one is in use, as on steps between two decimals; it divides 10^N."""
+    return gcd(10**decimals, int(np.gcd.reduce(codes, axis=None)))
+
+
+def _grid(decimals: int, every: int) -> dict[str, Any]:
+    return {"decimals": decimals} if every == 1 else {"step": f"{Decimal(every).scaleb(-decimals).normalize():f}"}
 
 
 def _smallest_bits(proto: onnx.ModelProto, held: HeldTensor) -> int:
@@ -131,12 +146,12 @@ def _kept_tensor(name: str, data_type: int, shape: Sequence[int], reason: str, m
     )
 
 
-def _packed(held: HeldTensor, layout: Layout, bytes_after: int) -> StoredTensor:
+def _packed(held: HeldTensor, layout: Layout, bytes_after: int, grid: Mapping[str, Any]) -> StoredTensor:
     return StoredTensor(
         name=held.name,
         elements=prod(layout.shape),
         dtype=INTEGERS[layout.bits].name,
-        grid={"decimals": layout.decimals},
+        grid=grid,
         bits=layout.bits,
         exceptions=layout.exceptions,
         bytes_before=data_bytes(ir.DataType.FLOAT, layout.shape),

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from precbench.deploy.packed.layout import Layout, scale_name
+from precbench.deploy.packed.layout import Layout, divisor_name
 from precbench.graph import OnnxModel
 from precbench.graph.model import HeldTensor, graphs, is_external
 
@@ -29,13 +29,13 @@ class Rewrite:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     external: dict[Key, NDArray[Any]] = field(default_factory=dict)
-    scales: dict[tuple[int, int], str] = field(default_factory=dict)
+    divisors: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def replace(self, held: HeldTensor, layout: Layout, names: Mapping[str, str], codes: NDArray[np.int64]) -> None:
         """Put codes and the nodes that rebuild the tensor in its place."""
         self.gone.add((held.value, held.in_node))
         self.taken.update(names.values())
-        self.nodes += layout.nodes(names, self._scale(layout.decimals, layout.rank), held.value)
+        self.nodes += layout.nodes(names, self._divisor(layout.divisor, layout.rank), held.value)
         for label, array in layout.arrays(codes).items():
             if is_external(held.proto) and label != "shape" and array.nbytes >= _PAGE_BYTES:
                 self.initializers.append(_external(names[label], array))
@@ -43,13 +43,13 @@ class Rewrite:
             else:
                 self.initializers.append(_tensor(names[label], array))
 
-    def _scale(self, decimals: int, rank: int) -> str:
-        """Return the name of the graph's 10^N, one for all tensors of a rank; N = 0 needs none."""
-        if decimals and (decimals, rank) not in self.scales:
-            name = self.scales[decimals, rank] = unique(scale_name(decimals, rank), self.taken)
+    def _divisor(self, divisor: int, rank: int) -> str:
+        """Return the name of a divisor in the graph, one for all tensors of a rank; 1 needs none."""
+        if divisor != 1 and (divisor, rank) not in self.divisors:
+            name = self.divisors[divisor, rank] = unique(divisor_name(divisor, rank), self.taken)
             self.taken.add(name)
-            self.initializers.append(_tensor(name, np.full((1,) * rank, 10.0**decimals, np.float32)))
-        return self.scales.get((decimals, rank), "")
+            self.initializers.append(_tensor(name, np.full((1,) * rank, divisor, np.float32)))
+        return self.divisors.get((divisor, rank), "")
 
     def apply(self, graph: onnx.GraphProto) -> None:
         """Change the graph; what stays is not copied."""
