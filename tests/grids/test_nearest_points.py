@@ -139,10 +139,19 @@ def test_the_smallest_and_the_largest_float_have_an_automatic_point(value: float
 
 
 def test_half_as_many_weights_get_half_a_bit_more_and_the_average_is_kept() -> None:
-    bits = bits_by_layer({"a": 400, "b": 200, "c": 100}, 8)
-    assert bits["b"] - bits["a"] == pytest.approx(0.5)
-    assert bits["c"] - bits["b"] == pytest.approx(0.5)
-    assert (400 * bits["a"] + 200 * bits["b"] + 100 * bits["c"]) / 700 == pytest.approx(8)
+    bits = bits_by_layer([400, 200, 100], 8)
+    assert bits[1] - bits[0] == pytest.approx(0.5)
+    assert bits[2] - bits[1] == pytest.approx(0.5)
+    assert np.average(bits, weights=[400, 200, 100]) == pytest.approx(8)
+
+
+def test_layers_that_are_rounded_together_share_the_bits_of_fixed_auto_and_of_no_other_grid() -> None:
+    shared = AutoFixedGrid(6).shared([100_000, 100_000 // 16, 100_000 // 256, 0])
+    assert list(map(str, shared)) == ["fixed:auto:6", "fixed:auto:8", "fixed:auto:10", "fixed:auto:14"]
+    assert AutoFixedGrid(2).shared([10**6, 10**6])[0] == AutoFixedGrid(2)
+    assert [grid.bits_wide for grid in AutoFixedGrid(16).shared([10**6, 1])] == [16, 16]
+    assert AutoFixedGrid(8).shared([0, 0]) == [AutoFixedGrid(8)] * 2
+    assert FixedGrid(0, 7).shared([100, 1]) == [FixedGrid(0, 7)] * 2
 
 
 @given(st.integers(2, 12), st.floats(2.0**-20, 100, width=32), FLOATS | st.floats(-100, 100, width=32))

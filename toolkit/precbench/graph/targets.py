@@ -56,6 +56,12 @@ class Plan:
         """Return the plan that rounds each initializer to its number of decimals, 0 to 12."""
         return cls(grids={name: DecimalGrid(number) for name, number in decimals.items()})
 
+    @classmethod
+    def of_grid(cls, initializers: Sequence[Initializer], grid: Grid) -> Self:
+        """Return the plan that rounds initializers to one grid together; on `fixed:auto` they share its bits."""
+        shared = grid.shared([one.elements for one in initializers])
+        return cls(grids={one.name: own for one, own in zip(initializers, shared, strict=True)})
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON, names in the model's order."""
         return {"grids": {name: str(grid) for name, grid in self.grids.items()}}
@@ -105,7 +111,10 @@ def select(
     chosen: dict[str, Grid | None] = {} if selectors else dict.fromkeys(default_targets(initializers), grid)
     for selector in sorted(selectors, key=lambda s: _ORDER.index(s.kind)):
         chosen |= dict.fromkeys(_matches(initializers, selector), selector.grid or grid)
-    return Plan(grids={i.name: found for i in initializers if (found := chosen.get(i.name)) is not None})
+    grids: dict[str, Grid] = {}
+    for text, own in {str(own): own for own in chosen.values() if own is not None}.items():
+        grids |= Plan.of_grid([one for one in initializers if str(chosen.get(one.name)) == text], own).grids
+    return Plan(grids={one.name: grids[one.name] for one in initializers if one.name in grids})
 
 
 def check_grid_given(selectors: Sequence[Selector], grid: Grid | None) -> None:

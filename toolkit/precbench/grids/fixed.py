@@ -1,6 +1,6 @@
 """Fixed-point numbers: Q format, and the position of the point by SQNR (Lin et al. 2016)."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log2
@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
-from precbench.grids.grid import FittedGrid, check_bits
+from precbench.grids.grid import FittedGrid, Grid, check_bits
 from precbench.grids.table import Table, TableGrid, midway
 
 _SPAN = 160  # a step lies between 2^-160 and 2^160
 AUTO_BITS = 8
+_LEAST_BITS, _MOST_BITS = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class FixedGrid(TableGrid):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        check_bits(1 + self.integer_bits + self.fraction_bits, f"{self}, ", 2, 16)
+        check_bits(1 + self.integer_bits + self.fraction_bits, f"{self}, ", _LEAST_BITS, _MOST_BITS)
         if abs(self.fraction_bits) > _SPAN:
             raise UsageError(f"{self} has a step of 2^{-self.fraction_bits}", f"give at most {_SPAN} fraction bits")
 
@@ -51,10 +52,10 @@ class FixedGrid(TableGrid):
 
 @dataclass(frozen=True, slots=True)
 class AutoFixedGrid(FittedGrid):
-    """Fixed point of b bits, the point where the tensor's SQNR is highest.
+    """Fixed point, the point where the tensor's SQNR is highest; b bits, on average where layers share them.
 
-    After D. Lin, S. Talathi, S. Annapureddy, "Fixed Point Quantization of Deep Convolutional Networks", ICML 2016, who
-    choose the step by SQNR too; how many bits each layer gets of a total is `bits_by_layer`.
+    Source: D. Lin, S. Talathi, S. Annapureddy, "Fixed Point Quantization of Deep Convolutional Networks", ICML 2016:
+    the step by SQNR, and bits per layer by `bits_by_layer`.
 
     Args:
         bits_wide: b, 2 to 16.
@@ -64,11 +65,18 @@ class AutoFixedGrid(FittedGrid):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        check_bits(self.bits_wide, "fixed:auto:", 2, 16)
+        check_bits(self.bits_wide, "fixed:auto:", _LEAST_BITS, _MOST_BITS)
 
     def __str__(self) -> str:
         """Return `fixed:auto:b`."""
         return f"fixed:auto:{self.bits_wide}"
+
+    def shared(self, elements: Sequence[int]) -> list[Grid]:
+        """Return fixed point with a layer's own bits for each: see `bits_by_layer`, to the nearest whole number."""
+        if not sum(elements):
+            return [self] * len(elements)
+        bits = bits_by_layer([max(count, 1) for count in elements], self.bits_wide)
+        return [AutoFixedGrid(min(max(round(wide), _LEAST_BITS), _MOST_BITS)) for wide in bits]
 
     def fitted(self, values: NDArray[Any], channel_axis: int | None = None) -> FixedGrid:
         """Return the Q format of b bits with the highest SQNR; of equals that with the finer step."""
@@ -82,22 +90,22 @@ class AutoFixedGrid(FittedGrid):
         return min(grids, key=lambda grid: float(np.square(grid.nearest(wide) - wide).sum()))
 
 
-def bits_by_layer(elements: Mapping[str, int], bits: float) -> dict[str, float]:
+def bits_by_layer(elements: Sequence[int], bits: float) -> list[float]:
     """Return how many bits each layer gets, so many on average over the weights, for the highest SQNR at the output.
 
     Lin et al.: a layer's noise counts as its SQNR, 6.02 dB a bit, and its cost as its number of weights; the optimum
     gives a layer with half as many weights half a bit more: beta_i - beta_j = log2(rho_j / rho_i) / 2.
 
     Args:
-        elements: layer to its number of weights, at least 1.
+        elements: weights of each layer, at least 1.
         bits: on average over all weights.
 
     Returns:
-        Layer to bits, not whole numbers.
+        Not whole numbers.
     """
-    total = sum(elements.values())
-    mean = sum(count * log2(count) for count in elements.values()) / total
-    return {layer: bits + (mean - log2(count)) / 2 for layer, count in elements.items()}
+    total = sum(elements)
+    mean = sum(count * log2(count) for count in elements) / total
+    return [bits + (mean - log2(count)) / 2 for count in elements]
 
 
 @cache

@@ -1,6 +1,7 @@
 """What a number grid is: points, the nearest of them to each value, and how they are stored."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ class Grid(ABC):
         """
         del values, channel_axis
         return self
+
+    def shared(self, elements: Sequence[int]) -> "list[Grid]":
+        """Return the grid of each of some tensors that are rounded together: this one, unless they share bits.
+
+        Args:
+            elements: of each tensor.
+        """
+        return [self] * len(elements)
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64] | str:
         """Return integer codes of values on the grid, in their shape, equal for equal values; or why there are none."""

@@ -84,20 +84,20 @@ def compare_grids(
     if part.labels is None:
         raise DataError("the data have no labels: accuracy cannot be compared", "give labelled data")
     initializers = list_initializers(model)
-    names = default_targets(initializers)
-    plans = {str(grid): Plan(grids=dict.fromkeys(names, grid)) for grid in grids}
+    names = set(default_targets(initializers))
+    targets = [one for one in initializers if one.name in names]
+    plans = {str(grid): Plan.of_grid(targets, grid) for grid in grids}
     variants = [Variant(name="base", values=dict), *(rounded_variant(n, model, plan) for n, plan in plans.items())]
     scores = {
         one.variant: next(iter(one.outputs.values()))
         for one in sweep(model, variants, part.batches(batch), settings, progress=progress)
     }
     base, truth = top_classes(scores["base"]), check_classes(part.labels)
-    targets = [one for one in initializers if one.name in names]
     found = []
-    for grid in grids:
-        after = scores[str(grid)]
+    for name, plan in plans.items():
+        after = scores[name]
         flipped = flips(base, top_classes(after), truth) if np.isfinite(after).all() else None
-        found.append(_figures(model, targets, grid, flipped))
+        found.append(_figures(model, targets, name, plan, flipped))
     return found
 
 
@@ -106,10 +106,12 @@ def parse_default_grids() -> tuple[Grid, ...]:
     return tuple(map(parse_grid, DEFAULT_GRIDS))
 
 
-def _figures(model: OnnxModel, targets: Sequence[Initializer], grid: Grid, flipped: Flips | None) -> GridFigures:
+def _figures(
+    model: OnnxModel, targets: Sequence[Initializer], name: str, plan: Plan, flipped: Flips | None
+) -> GridFigures:
     weights = bits = entropy = signal = noise = 0.0
     compressed, is_coded = 0, True
-    for fitted, values in _fitted(model, targets, grid):
+    for fitted, values in _fitted(model, targets, plan):
         rounded = fitted.nearest(values)
         codes, width = fitted.codes(rounded), fitted.bits(rounded)
         wide = values.astype(np.float64)
@@ -121,7 +123,7 @@ def _figures(model: OnnxModel, targets: Sequence[Initializer], grid: Grid, flipp
         bits += (width or 0) * values.size
         compressed += stored_bytes(rounded, codes)
     return GridFigures(
-        grid=str(grid),
+        grid=name,
         bits=bits / weights if is_coded else None,
         entropy_bits=entropy / weights,
         sqnr_db=10 * float(np.log10(signal / noise)) if noise else float("inf"),
@@ -130,12 +132,13 @@ def _figures(model: OnnxModel, targets: Sequence[Initializer], grid: Grid, flipp
     )
 
 
-def _fitted(model: OnnxModel, targets: Sequence[Initializer], grid: Grid) -> Iterator[tuple[Grid, NDArray[Any]]]:
+def _fitted(model: OnnxModel, targets: Sequence[Initializer], plan: Plan) -> Iterator[tuple[Grid, NDArray[Any]]]:
     by_position = {one.position: one for one in targets}
     for held in model.tensors():
         if held.position in by_position:
             values = model.values(held)
-            yield fitted_grid(by_position[held.position], values, grid), values
+            one = by_position[held.position]
+            yield fitted_grid(one, values, plan.grids[one.name]), values
 
 
 def _entropy_bits(values: NDArray[Any]) -> float:
