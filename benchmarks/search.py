@@ -1,13 +1,12 @@
 """The search for decimals per layer against the obvious ones, at equal numbers of image evaluations.
 
 Run: python benchmarks/search.py BASE.onnx STUDY --data-dir FOLDER
-Each may spend what precbench's search takes, on the same validation images, with the same options and the same limit,
-that of precbench's search: greedy (from the best number of decimals for all, one layer coarser at a time,
-the one that saves most first); Optuna's TPE with the limit as its constraint, begun with that same plan; and the
-accuracy-aware loop of NNCF re-created: all layers a step coarser than holds, ranked on 300 images by how much reverting
-each alone brings the outputs back, then reverted in that order until the limit holds. One number of decimals for all is
-judged by its 95 % interval alone. Every plan that is found is looked at once on the test images. It writes
-benchmarks/results/search.json and .md.
+Each may spend what precbench's search takes, on the same validation images, with the same options and the same limit:
+one number of decimals for all; greedy (from the best of those, one layer coarser at a time, the one that saves most
+first); Optuna's TPE with the limit as its constraint, begun with that same plan; and the accuracy-aware loop of NNCF
+re-created: all layers a step coarser than holds, ranked on 300 images by how much reverting each alone brings the
+outputs back, then reverted in that order until the limit holds. Every plan that is found is looked at once on the test
+images. It writes benchmarks/results/search.json and .md.
 """
 
 import contextlib
@@ -35,7 +34,7 @@ from precbench.search.finding import CALIBRATION_SAMPLES, sizes
 from precbench.search.frontier import Choice, cost_of
 from precbench.search.journal import SearchJournal
 from precbench.search.limit import Limit
-from precbench.search.searching import PATHS, Trial, search
+from precbench.search.searching import Trial, search
 from precbench.study.experiments import target_layers
 
 RANKING_IMAGES = 300
@@ -64,7 +63,7 @@ class Tries:
     """The trials of one way, within its budget; the best, and after how many image evaluations it was found."""
 
     def __init__(self, task: Task, budget: int | None) -> None:
-        self.task, self.evaluator, self.limit = task, task.make(budget), task.limit
+        self.task, self.evaluator = task, task.make(budget)
         self.best: Trial | None = None
         self.at = self.count = 0
 
@@ -74,7 +73,7 @@ class Tries:
             raise SpentError
         trial = Trial(choice=choice, cost=cost_of(self.task.costs, choice), flips=self.evaluator.trial(choice))
         self.count += 1
-        if self.limit.allows(trial.flips) and (self.best is None or trial.cost < self.best.cost):
+        if self.task.limit.allows(trial.flips) and (self.best is None or trial.cost < self.best.cost):
             self.best, self.at = trial, self.evaluator.evaluations
         return trial
 
@@ -108,7 +107,7 @@ def main() -> None:
             [layer_cost([held[name] for name in names], grid, Objective.BYTES) for grid in grids]
             for names in layers.values()
         ]
-        limit = Limit(points=options.max_drop, paths=PATHS)
+        limit = Limit(points=options.max_drop)
         ranking = calibration.only(np.arange(min(RANKING_IMAGES, calibration.rows)))
         ways = run_all(Task(make=make, costs=costs, limit=limit), options.budget, ranking, settings)
 
@@ -126,7 +125,6 @@ def main() -> None:
         "base_digest": file_digest(options.base),
         "study": options.study,
         "max_drop_points": options.max_drop,
-        "level": limit.level,
         "grids": list(map(str, grids)),
         "validation_images": validation.rows,
         "test_images": test.rows,
@@ -157,7 +155,6 @@ def run_all(task: Task, budget: int, ranking: Part, settings: SessionSettings) -
     ways = [row("precbench search", ours, rounds=found.rounds)]
     print(ways[-1], flush=True)
     uniform = Tries(task, None)
-    uniform.limit = Limit(points=task.limit.points)
     for place in range(len(task.costs[0])):
         uniform((place,) * len(task.costs))
     ways.append(row("best uniform", uniform))

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from precbench.accuracy import Flips
 from precbench.accuracy.proportions import wilson_interval
 from precbench.search.frontier import Choice, Shifts
-from precbench.search.limit import Limit, counting
-from precbench.search.searching import PATHS, Options, search
+from precbench.search.limit import LEVEL, Limit
+from precbench.search.searching import Options, search
 
 LIMIT = 0.5
 STEPS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
@@ -106,19 +106,19 @@ class Outcome:
     looks: int
 
 
-def outcomes(sizes: Sizes, *, populations: int, searches: int, paths: int, seed: int = 0) -> list[Outcome]:
+def outcomes(sizes: Sizes, *, populations: int, searches: int, level: float, seed: int = 0) -> list[Outcome]:
     """Search again and again, so many times on each of some populations; return those that found a plan."""
-    rng, found = np.random.default_rng(seed), []
+    rng, limit, found = np.random.default_rng(seed), Limit(points=LIMIT, level=level), []
     for _ in range(populations):
         population = Population(rng, sizes)
         for _ in range(searches):
             view = Drawn(population, rng)
-            best = search(population.costs, view, limit=Limit(points=LIMIT, paths=paths))
+            best = search(population.costs, view, limit=limit)
             if best.holds:
                 found.append(
                     Outcome(
                         loss=-population.flips(best.best.choice).difference_points,
-                        confirmed=counting(population.flips(best.best.choice, view.test), 1) <= LIMIT,
+                        confirmed=Limit(points=LIMIT).allows(population.flips(best.best.choice, view.test)),
                         share=best.best.cost / sum(map(max, population.costs)),
                         looks=view.looks,
                     )
@@ -131,15 +131,15 @@ def main() -> None:
     options = read_options()
     rows = []
     for sizes, many in ((Sizes(), options.searches), (Sizes(layers=50, validation=10_000, calibration=512), 240)):
-        for paths in (1, PATHS):
-            found = outcomes(sizes, populations=many // 20, searches=20, paths=paths)
+        for level in (LEVEL, 0.99):
+            found = outcomes(sizes, populations=many // 20, searches=20, level=level)
             wrong = sum(one.loss > LIMIT for one in found)
             interval = wilson_interval(wrong, len(found))
             rows.append(
                 {
                     "layers": sizes.layers,
                     "validation_images": sizes.validation,
-                    "level": Limit(points=LIMIT, paths=paths).level,
+                    "level": level,
                     "searches": 20 * (many // 20),
                     "found": len(found),
                     "wrong": wrong,

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from precbench.accuracy import Flips
-from precbench.search.limit import Limit, counting
-from precbench.search.searching import PATHS
+from precbench.search.limit import LEVEL, Limit
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
@@ -26,7 +25,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_search_finds_a_plan_that_loses_too_much_no_more_often_than_one_look_would(script: Any) -> None:
-    found = script.outcomes(script.Sizes(images=20_000), populations=8, searches=25, paths=PATHS)
+    found = script.outcomes(script.Sizes(images=20_000), populations=8, searches=25, level=LEVEL)
     assert len(found) > 185
     assert np.mean([one.looks for one in found]) > 10
     assert np.mean([one.loss for one in found]) > 0.3 * script.LIMIT  # the limit is made use of
@@ -38,8 +37,9 @@ def test_a_level_of_several_paths_is_stricter() -> None:
         gained=20, lost=40, changed=70, total=4000, reference_correct=3800, p_value=0.01,
         low_points=-0.9, high_points=-0.1, level=0.95,
     )  # fmt: skip
-    alone, five = Limit(points=1.0), Limit(points=1.0, paths=5)
+    alone = Limit(points=1.0)
+    five = alone.as_one_of(5)
     assert five.level == pytest.approx(0.99)
-    assert alone.shown_points(flips) < five.shown_points(flips) == counting(flips, 5) < counting(flips, 30)
+    assert alone.shown_points(flips) < five.shown_points(flips) < alone.as_one_of(30).shown_points(flips)
     assert alone.allows(flips)
-    assert not Limit(points=1.0, paths=50).allows(flips)
+    assert not alone.as_one_of(100).allows(flips)

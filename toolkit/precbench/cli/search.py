@@ -40,7 +40,7 @@ def search(
         typer.Option(
             "--max-drop",
             metavar="POINTS",
-            help="Accuracy that may be lost, by the end of the 95 % interval (99 % for each of five paths).",
+            help="Accuracy that may be lost, by the 95 % interval's end.",
         ),
     ] = 0.5,
     objective: Annotated[str, typer.Option("--objective", help="bytes (packed and compressed), or bits.")] = "bytes",

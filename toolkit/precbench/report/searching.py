@@ -32,16 +32,15 @@ def sizes_table(sizes: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def about_search(record: Mapping[str, Any]) -> list[str]:
     """Say what the plan is worth, what it took, and what many looks at the same images did to that."""
-    validation, test, corrected = record["validation"], record["test"], record["validation_corrected"]
+    validation, test, many = record["validation"], record["test"], record["validation_many_looks"]
     limit = counted(record["max_drop_points"], "point")
     nearest = f"No plan is shown to lose at most {limit}; the nearest was left."
     said = [_about_saving(record) if record["holds"] else nearest]
     said.append(
         f"Validation, {validation['total']:,} images, which chose it: {points(validation)}. "
-        f"{counted(record['looks'], 'plan')} looked at them, so that interval flatters. Each was judged at "
-        f"{100 * corrected['level']:g} %, so that {corrected['paths']} paths of plans err no more often "
-        f"than one at 95 % (Bonferroni): a loss of more than {corrected['shown_margin_points']:.2f} points is "
-        f"excluded; {corrected['shown_margin_points_by_looks']:.2f} were each look counted."
+        f"{counted(record['looks'], 'plan')} looked at them, along {counted(many['paths'], 'path')}, so that interval "
+        f"flatters: the loss that is excluded is {many['shown_margin_points_by_paths']:.2f} points if each path counts "
+        f"as a look, {many['shown_margin_points_by_looks']:.2f} if each plan does (Bonferroni)."
     )
     is_within = test["shown_margin_points"] <= record["max_drop_points"]
     within = f"a loss of more than {limit} is {'excluded' if is_within else 'not excluded'} there"

@@ -24,8 +24,8 @@ from precbench.runtime import Session, SessionSettings, fixed_batch, usable_core
 from precbench.search.costs import Objective, layer_cost
 from precbench.search.evaluating import SHIFT_SAMPLES, Budget, ModelEvaluator, classes_of, part_of
 from precbench.search.journal import SearchJournal
-from precbench.search.limit import Limit, counting
-from precbench.search.searching import PATHS, ROUNDS, Found, Trial, search
+from precbench.search.limit import Limit
+from precbench.search.searching import ROUNDS, Found, Trial, search
 from precbench.study.experiments import target_layers
 from precbench.study.plan_file import write_plan
 
@@ -39,7 +39,7 @@ class SearchRequest:
 
     Args:
         output: the plan file to write; the journal lies beside it.
-        max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far; see `Limit`.
+        max_drop_points: the upper end of the paired 95 % interval of the loss may reach so far.
         objective: what to have few of.
         grids: the options of each layer, at least one.
         budget: what the search may take.
@@ -84,7 +84,7 @@ def find_plan(
     model, digest = load_model(session.model), file_digest(session.model)
     labels = _labels(data)
     layers = target_layers(list_initializers(model))
-    limit = Limit(points=request.max_drop_points, paths=PATHS)
+    limit = Limit(points=request.max_drop_points)
     _check_images(len(labels), limit)
     settings = SessionSettings(provider=session.provider, intra_op_threads=usable_cores())
     batch = fixed_batch(session.inputs) or request.batch
@@ -108,7 +108,7 @@ def find_plan(
         word = "within" if limit.allows(trial.flips) else "not within"
         progress.note(
             f"best so far: {_amount(trial.cost, request.objective)}, {word} {limit.points:g} points "
-            f"({_shown(trial.flips, limit)})"
+            f"({trial.flips.difference_points:+.2f} [{trial.flips.low_points:+.2f}, {trial.flips.high_points:+.2f}])"
         )
         plan = evaluator.plan(trial.choice)
         write_plan(request.output, plan.grids, model=digest, about=_comments(request, trial, limit))
@@ -132,12 +132,7 @@ def find_plan(
         "plan": {name: str(grid) for name, grid in plan.grids.items()},
         "estimated": found.best.cost,
         "validation": found.best.flips.to_json(),
-        "validation_corrected": {
-            "paths": limit.paths,
-            "level": limit.level,
-            "shown_margin_points": limit.shown_points(found.best.flips),
-            "shown_margin_points_by_looks": counting(found.best.flips, len(found.trials)),
-        },
+        "validation_many_looks": _many_looks(found, limit),
         "test": test.to_json(),
         "uniform": _uniform(found, request.grids),
         "sizes": {
@@ -183,8 +178,8 @@ def _check_images(images: int, limit: Limit) -> None:
     while shown(enough) > limit.points:
         enough = int(enough * 1.01) + 1
     raise UsageError(
-        f"{images:,} validation images show a loss to be below {shown(images):.2g} points at best, at the "
-        f"{100 * limit.level:g} % that a search takes; --max-drop is {limit.points:g}",
+        f"{images:,} validation images show a loss to be below {shown(images):.2g} points at best, "
+        f"--max-drop is {limit.points:g}",
         f"give about {enough:,} validation images, or allow a larger drop",
     )
 
@@ -252,6 +247,16 @@ def _confirmed(
     return flips(base, rounded, check_classes(data.test.labels))
 
 
+def _many_looks(found: Found, limit: Limit) -> dict[str, Any]:
+    """The loss that the validation images exclude if each path of plans counts as a look, and if each plan does."""
+    paths, flips = 1 + found.rounds, found.best.flips
+    return {
+        "paths": paths,
+        "shown_margin_points_by_paths": limit.as_one_of(paths).shown_points(flips),
+        "shown_margin_points_by_looks": limit.as_one_of(len(found.trials)).shown_points(flips),
+    }
+
+
 def _uniform_trial(found: Found) -> Trial | None:
     """The cheapest uniform choice within the limit, of those tried."""
     uniform = (trial for trial in found.within if len(set(trial.choice)) == 1)
@@ -280,19 +285,14 @@ def _amount(cost: float, objective: Objective) -> str:
     return f"{cost / 1e6:.3f} MB" if objective is Objective.BYTES else f"{cost / 8e6:.3f} MB in bits"
 
 
-def _shown(flips: Flips, limit: Limit) -> str:
-    return (
-        f"{flips.difference_points:+.2f} [{flips.low_points:+.2f}, {flips.high_points:+.2f}]; "
-        f"{-limit.shown_points(flips):+.2f} at {100 * limit.level:g} %"
-    )
-
-
 def _comments(request: SearchRequest, trial: Trial, limit: Limit) -> list[str]:
+    found = trial.flips
     return [
         f"A grid per initializer, by precbench {precbench.__version__}; `precbench round --plan` takes it.",
         f"Rounded weights: {_amount(trial.cost, request.objective)}"
         + (", packed and compressed." if request.objective is Objective.BYTES else "."),
-        f"On {trial.flips.total:,} validation images, points: {_shown(trial.flips, limit)}: "
-        + ("within" if limit.allows(trial.flips) else "NOT within")
+        f"On {found.total:,} validation images: {found.difference_points:+.2f} points "
+        f"[{found.low_points:+.2f}, {found.high_points:+.2f}], "
+        + ("within" if limit.allows(found) else "NOT within")
         + f" {limit.points:g}.",
     ]

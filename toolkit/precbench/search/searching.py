@@ -11,8 +11,6 @@ from precbench.search.limit import Limit
 
 ROUNDS = 4
 """How often shifts are measured at most."""
-PATHS = 1 + ROUNDS
-"""That are bisected at most: one option for all layers, and a frontier in each round."""
 _FINER = 2
 """Options finer than the best one for all layers that a layer may have, so many."""
 
@@ -84,7 +82,7 @@ def search(
     Args:
         costs: per layer of each option; all layers have as many.
         evaluator: of the model.
-        limit: of the loss, for `PATHS` paths.
+        limit: of the loss.
         better: told of each trial that is the best so far.
 
     Raises:
