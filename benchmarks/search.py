@@ -94,7 +94,8 @@ def main() -> None:
         part_of(session, part, data.preprocessing) for part in (data.calibration, data.validation, data.test)
     )
     with TemporaryDirectory() as folder:
-        journal = SearchJournal(options.journal or Path(folder) / "journal", file_digest(options.base))
+        about = [file_digest(options.base), options.study, list(map(str, grids))]
+        journal = SearchJournal(options.journal or Path(folder) / "journal", about)
 
         def make(evaluations: int | None) -> ModelEvaluator:
             return ModelEvaluator(

@@ -58,7 +58,7 @@ def test_from_one_choice_to_the_next_one_layer_changes_and_the_cost_falls_to_the
     for before, after in itertools.pairwise(path):
         assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
         assert cost_of(costs, after) < cost_of(costs, before)
-    assert list(path[0]) == np.square(options).mean(axis=2).argmin(axis=1).tolist()
+    assert cost_of(costs, path[0]) == sum(map(max, costs))
     assert cost_of(costs, path[-1]) == sum(map(min, costs))
 
 
@@ -75,6 +75,16 @@ def test_what_the_others_do_already_counts() -> None:
     options[0, 1], options[1, 1] = 0.5, -0.5
     path = frontier([[2.0, 1.0]] * 2, Shifts(around=np.array([0.5]), options=options))
     assert path[1] == (0, 1)
+
+
+def test_around_a_plan_the_path_begins_with_finer_options_that_pay_for_coarser_ones() -> None:
+    """Two layers, both at their middle option: the first one finer lets the second be coarser, and cheaper in all."""
+    options = np.zeros((2, 3, 2))
+    options[0, 0], options[0, 2] = [-0.4, 0], [0.5, 0]
+    options[1, 0], options[1, 2] = [0, -0.01], [0, 0.1]
+    path = frontier([[2.1, 2.0, 1.9], [9.1, 9.0, 5.0]], Shifts(around=np.array([0.5, 0.02]), options=options))
+    assert path[0] == (0, 0)
+    assert (0, 2) in path
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from precbench.errors import ModelError
+
 _LEAST = 1e-12
 """Below it a probability is rounding noise of float32 softmax outputs."""
 _MOST = 10.0
@@ -32,6 +34,21 @@ def finite_scores(scores: NDArray[np.floating]) -> NDArray[np.floating]:
         scores: [images, classes].
     """
     return np.where(np.isfinite(scores).all(axis=1, keepdims=True), scores, 1.0 / scores.shape[1])
+
+
+def check_finite(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return full precision's scores.
+
+    Raises:
+        ModelError: some are no numbers: nothing can be compared with them.
+    """
+    bad = int((~np.isfinite(scores).all(axis=1)).sum())
+    if bad:
+        raise ModelError(
+            f"full precision's scores are not finite on {bad:,} of {len(scores):,} images",
+            "give a network whose scores are numbers, or leave these images out",
+        )
+    return scores
 
 
 def divergences(reference: NDArray[np.float64], variant: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from precbench.grids import Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, open_session, predict_batches
 from precbench.runtime.batches import batched_names, rows_of
-from precbench.search.damage import finite_scores, lead_shifts, log_probabilities
+from precbench.search.damage import check_finite, finite_scores, lead_shifts, log_probabilities
 from precbench.search.frontier import Choice, Shifts
 from precbench.search.journal import SearchJournal
 from precbench.search.searching import Options
@@ -213,7 +213,7 @@ class ModelEvaluator:
 
     def _measured(self, around: Choice | None, options: Options, part: Part) -> dict[str, Any]:
         ((_, scores),) = self._scores(self.model, [Variant(name="", values=dict)], part)
-        reference = log_probabilities(scores)
+        reference = log_probabilities(check_finite(scores))
         base = self.model if around is None else round_model(self.model, self.plan(around)).model
         found: dict[str, Any] = {"options": []}
         for name, scores in self._scores(base, list(self._variants(options)), part):
@@ -249,12 +249,18 @@ def classes_of(
 ) -> NDArray[np.int64]:
     """Return the class that a model gives each sample when it is rounded by a plan.
 
+    Where a rounded model's scores are no numbers it is one past the last class, and so never right.
+
     Raises:
-        PrecbenchError: the rounded model cannot be run, or its scores have no highest.
+        PrecbenchError: the rounded model cannot be run, or full precision's scores have no highest.
     """
     rounded = round_model(model, plan).model if plan.grids else model
     with TemporaryDirectory(prefix="precbench-") as folder:
         path = Path(folder) / "model.onnx"
         save_model(rounded, path)
         outputs = predict_batches(open_session(path, settings), part.batches(batch), rows=part.rows, progress=progress)
-    return top_classes(next(iter(outputs.values())))
+    scores = next(iter(outputs.values()))
+    if not plan.grids:
+        return top_classes(scores)
+    usable = np.isfinite(scores).all(axis=1)
+    return np.where(usable, top_classes(finite_scores(scores)), scores.shape[1])

@@ -1,7 +1,7 @@
 """A search from files to a plan file: what `precbench search` does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -211,7 +211,7 @@ def _about(
         digests,
         preprocessing,
         [str(grid) for grid in request.grids],
-        settings.to_json(),
+        replace(settings, intra_op_threads=1).to_json(),  # how many there are may change from sitting to sitting
         batch,
     ]
 

@@ -27,7 +27,7 @@ class Shifts:
 
 
 def frontier(costs: Sequence[Sequence[float]], shifts: Shifts) -> list[Choice]:
-    """Return choices from the least damage to the least cost, by steps that save most for the damage they add.
+    """Return choices from the highest cost to the least, by steps that save most for the damage they add.
 
     From one to the next, one layer goes to a cheaper option. Unlike a sum of damages, a sum of shifts knows which
     changes cancel each other and which go the same way. Where none share an image, the choices are those of the lower
@@ -44,7 +44,7 @@ def frontier(costs: Sequence[Sequence[float]], shifts: Shifts) -> list[Choice]:
     measured = np.asarray(np.isfinite(shifts.options).all(axis=2))
     options = np.where(measured[:, :, None], shifts.options, 0.0)
     layers = np.arange(len(cost))
-    current = _least(cost, options, measured)
+    current = _dearest(cost, options, measured)
     found = [tuple(map(int, current))]
     while True:
         saved = np.where(measured, cost[layers, current][:, None] - cost, 0.0)
@@ -63,10 +63,10 @@ def cost_of(costs: Sequence[Sequence[float]], choice: Choice) -> float:
     return sum(each[place] for each, place in zip(costs, choice, strict=True))
 
 
-def _least(cost: NDArray[np.float64], options: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Of each layer the option that damages least by itself, the cheapest of equals."""
-    alone = np.where(measured, np.square(options).mean(axis=2), np.inf)
-    return np.array([np.lexsort((cost[layer], alone[layer]))[0] for layer in range(len(cost))])
+def _dearest(cost: NDArray[np.float64], options: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Of each layer the measured option that costs most, of equals that which moves the outputs least."""
+    price, alone = np.where(measured, cost, -np.inf), np.square(options).mean(axis=2)
+    return np.array([np.lexsort((alone[layer], -price[layer]))[0] for layer in range(len(cost))])
 
 
 def _after(

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.accuracy import check_classes, top_classes
-from precbench.errors import ModelError, UsageError
+from precbench.errors import UsageError
 from precbench.graph import OnnxModel, Plan
 from precbench.grids import Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
-from precbench.search.damage import divergences, finite_scores, log_probabilities
+from precbench.search.damage import check_finite, divergences, finite_scores, log_probabilities
 from precbench.search.evaluating import Part
 from precbench.sweep import Batches, Variant, rounded_variant, sweep
 
@@ -147,9 +147,7 @@ class _Race:
         """Run full precision and the variants asked for on some images."""
         variants = [Variant(name="base", values=dict), *map(self._variant, asked)]
         scores = dict(self._scores(rows, variants))
-        base = scores.pop("base")
-        if not np.isfinite(base).all():
-            raise ModelError("full precision's scores are not finite", "give a network whose scores are numbers")
+        base = check_finite(scores.pop("base"))
         truth = None if self._part.labels is None else check_classes(self._part.labels)[rows]
         for (layer, place), found in ((pair, scores[_name(*pair)]) for pair in asked):
             self._found.setdefault((layer, place), []).append(_Block.of(base, found, truth))
