@@ -40,12 +40,12 @@ def test_where_no_image_is_shared_no_choice_costs_less_at_no_more_damage_but_bet
 
 
 def mixed(points: list[tuple[float, float]], harm: float) -> float:
-    """The cost of the mixture of neighbours that has a damage: the lower hull of all choices."""
+    """The least cost of the mixtures of neighbours that have a damage, or less than it: the lower hull of all choices."""
+    found = [cost for least, cost in points if least <= harm]
     for (low, high_cost), (high, low_cost) in itertools.pairwise(points):
-        if low <= harm <= high:
-            share = (harm - low) / (high - low) if high > low else 1.0
-            return high_cost + share * (low_cost - high_cost)
-    return points[-1][1] if harm >= points[-1][0] else float("-inf")
+        if low <= harm < high:
+            found.append(high_cost + (harm - low) / (high - low) * (low_cost - high_cost))
+    return min(found, default=float("-inf"))
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=6), st.integers(0, 99))
