@@ -28,7 +28,7 @@ from precbench.files import file_digest
 from precbench.graph import Plan, list_initializers, load_model
 from precbench.grids import parse_grid
 from precbench.runtime import SessionSettings, usable_cores
-from precbench.search.costs import Objective, layer_cost
+from precbench.search.costs import Objective, layer_costs
 from precbench.search.evaluating import Budget, ModelEvaluator, Part, classes_of, part_of
 from precbench.search.finding import CALIBRATION_SAMPLES, sizes
 from precbench.search.frontier import Choice, cost_of
@@ -103,11 +103,7 @@ def main() -> None:
                 batch=32, budget=Budget(evaluations=evaluations), journal=journal,
             )  # fmt: skip
 
-        held = {held.name: model.values(held) for held in model.tensors()}
-        costs = [
-            [layer_cost([held[name] for name in names], grid, Objective.BYTES) for grid in grids]
-            for names in layers.values()
-        ]
+        costs = layer_costs(model, layers, grids, Objective.BYTES)
         limit = Limit(points=options.max_drop)
         ranking = calibration.only(np.arange(min(RANKING_IMAGES, calibration.rows)))
         ways = run_all(Task(make=make, costs=costs, limit=limit), options.budget, ranking, settings)

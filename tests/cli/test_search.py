@@ -105,6 +105,68 @@ def test_the_same_budget_gives_the_same_plan_and_a_search_that_was_killed_goes_o
     assert plans[0] == plans[1]
 
 
+def test_a_later_sitting_with_less_room_keeps_the_better_plan_and_the_test_images_see_it_once(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    _, more = searched(run, folder, tmp_path / "p.toml", "--evaluations", "150000")
+    text = (tmp_path / "p.toml").read_text()
+    _, less = searched(run, folder, tmp_path / "p.toml", "--evaluations", "12000")
+    assert (tmp_path / "p.toml").read_text() == text
+    assert less["plan"] == more["plan"]
+    assert less["looks"] == more["looks"]
+    assert less["evaluations"] <= 12_000
+    assert less["stopped"] == "the budget has no room for more"
+    assert more["stopped"] != less["stopped"]
+    assert more["test_looks"] == less["test_looks"] == 1
+    _, other = searched(run, folder, tmp_path / "p.toml", "--max-drop", "5", "--evaluations", "150000")
+    assert other["plan"] != more["plan"]
+    assert other["test_looks"] == 2
+
+
+def test_a_plan_that_was_edited_and_any_other_file_stay_as_they_are(run: Run, folder: Path, tmp_path: Path) -> None:
+    searched(run, folder, tmp_path / "p.toml", "--evaluations", "12000")
+    (tmp_path / "p.toml").write_text((tmp_path / "p.toml").read_text() + "# edited\n")
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    for name, problem in (
+        (tmp_path / "p.toml", "exists, and not as this search wrote it"),
+        (tmp_path / "notes", "exists, and not as this search wrote it"),
+        (tmp_path / "folder", "is a directory"),
+        (folder / "m.onnx", "is the input"),
+        (folder / "d.npz", "is the input"),
+    ):
+        before = name.read_bytes() if name.is_file() else b""
+        command = ("search", folder / "m.onnx", "--data", folder / "d.npz", "-o", name, "--max-drop", "1")
+        status, _, err = run(*command, "--evaluations", "12000")
+        assert status == 2
+        assert problem in " ".join(err.split())
+        assert name.is_dir() or name.read_bytes() == before
+
+
+def test_weights_outside_of_the_file_belong_to_the_model(run: Run, folder: Path, tmp_path: Path) -> None:
+    model = onnx.load(folder / "m.onnx")
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.data", size_threshold=0)
+    command = ("search", tmp_path / "m.onnx", "--data", folder / "d.npz", "-o", tmp_path / "p.toml", "--max-drop", "1")
+    assert run(*command, "--evaluations", "12000")[0] == 0
+    held = np.fromfile(tmp_path / "w.data", np.float32)
+    (held * np.float32(0.5)).tofile(tmp_path / "w.data")
+    status, _, err = run(*command, "--evaluations", "12000")
+    assert status == 2
+    assert "is the journal of a search on another model" in " ".join(err.split())
+    status, _, err = run("round", tmp_path / "m.onnx", "--plan", tmp_path / "p.toml")
+    assert status == 2
+    assert "was made for the model" in " ".join(err.split())
+
+
+def test_a_step_per_channel_is_an_option_and_shifts_have_signs(run: Run, folder: Path, tmp_path: Path) -> None:
+    _, record = searched(run, folder, tmp_path / "p.toml", "--grid", "int:8:channel", "--grid", "int:5:channel")
+    assert set(record["plan"].values()) <= {"int:8:channel", "int:5:channel"}
+    lines = [json.loads(line)["facts"] for line in journal_of(tmp_path / "p.toml").read_text().splitlines()[1:]]
+    shifts = np.array([facts["shifts"] for facts in lines if "shifts" in facts])
+    assert (shifts > 0).any()
+    assert (shifts < 0).any()
+
+
 def test_where_no_plan_holds_the_nearest_is_left_and_the_status_is_1(run: Run, folder: Path, tmp_path: Path) -> None:
     status, record = searched(run, folder, tmp_path / "p.toml", "--dp", "0", "--evaluations", "20000")
     assert status == 1
@@ -122,6 +184,7 @@ def test_where_no_plan_holds_the_nearest_is_left_and_the_status_is_1(run: Run, f
         (("d.npz", "--max-drop", "0"), "no number of images shows"),
         (("d.npz", "--objective", "byte"), "there is no objective 'byte'"),
         (("d.npz", "--dp", "1,13"), "13"),
+        (("d.npz", "--max-drop", "1e-310"), "validation images show a loss to be below"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_and_nothing_is_written(
@@ -133,7 +196,7 @@ def test_what_cannot_be_searched_is_refused_and_nothing_is_written(
     )
     assert status == 2
     assert problem in " ".join(err.split())
-    assert not (tmp_path / "p.toml").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_layers_are_ranked_on_fewer_images_in_the_order_of_all(run: Run, folder: Path) -> None:

@@ -40,7 +40,7 @@ def test_where_no_image_is_shared_no_choice_costs_less_at_no_more_damage_but_bet
 
 
 def mixed(points: list[tuple[float, float]], harm: float) -> float:
-    """The least cost of the mixtures of neighbours that have a damage, or less than it: the lower hull of all choices."""
+    """The least cost of the mixtures of neighbours that have a damage, or less: the lower hull of all choices."""
     found = [cost for least, cost in points if least <= harm]
     for (low, high_cost), (high, low_cost) in itertools.pairwise(points):
         if low <= harm < high:

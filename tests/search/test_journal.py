@@ -27,12 +27,12 @@ def test_a_line_that_a_kill_left_half_written_is_dropped_and_the_rest_stays(tmp_
 
 
 def test_the_journal_of_another_search_is_refused(tmp_path: Path) -> None:
-    SearchJournal(tmp_path / "j", "one")
+    SearchJournal(tmp_path / "j", "one").put("a", {"b": 1})
     with pytest.raises(UsageError, match="is the journal of a search on another model"):
         SearchJournal(tmp_path / "j", "other")
 
 
-@pytest.mark.parametrize("text", ["not json\n", "[1]\n", "half", "\n"])
+@pytest.mark.parametrize("text", ["not json\n", "[1]\n", "half", "\n", "[" * 100_000 + "\n"])
 def test_what_is_no_journal_is_refused_and_stays(tmp_path: Path, text: str) -> None:
     (tmp_path / "j").write_text(text)
     with pytest.raises(UsageError, match="is no journal of a search"):
@@ -43,4 +43,23 @@ def test_what_is_no_journal_is_refused_and_stays(tmp_path: Path, text: str) -> N
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        SearchJournal(tmp_path / "file" / "j", "x")
+        SearchJournal(tmp_path / "file" / "j", "x").put("a", {})
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '{"key": "a"}', '{"key": "a", "facts": 3}', '{"key": 1, "facts": {}}', "[]", "3"]
+)
+def test_a_line_that_is_none_of_a_search_is_refused(tmp_path: Path, line: str) -> None:
+    SearchJournal(tmp_path / "j", "x").put("a", {"n": 1})
+    with (tmp_path / "j").open("a") as stream:
+        stream.write(line + "\n")
+    with pytest.raises(UsageError, match="is no journal of a search"):
+        SearchJournal(tmp_path / "j", "x")
+
+
+def test_nothing_is_written_before_the_first_fact_and_a_folder_is_refused(tmp_path: Path) -> None:
+    SearchJournal(tmp_path / "j", "x")
+    assert not (tmp_path / "j").exists()
+    (tmp_path / "k").mkdir()
+    with pytest.raises(UsageError, match="it is no file"):
+        SearchJournal(tmp_path / "k", "x")

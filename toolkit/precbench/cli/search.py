@@ -81,6 +81,7 @@ def search(
     from precbench.bench.sessions import open_model
     from precbench.cli.quantities import parse_duration_s, parse_grids
     from precbench.deploy.data import load_deployment_data
+    from precbench.files import check_not_input
     from precbench.search.costs import parse_objective
     from precbench.search.evaluating import Budget
     from precbench.search.finding import CALIBRATION_SAMPLES, SearchRequest, find_plan
@@ -94,6 +95,7 @@ def search(
         budget=Budget(evaluations=evaluations, seconds=seconds),
         batch=batch,
     )
+    check_not_input(output, [model, Path(data)])
     bars = progress()
     with interruptible():
         session = open_model(model, session_settings(provider, provider_option, 1, "all"))

@@ -5,7 +5,7 @@ from precbench.graph.constant_inputs import with_constant_initializers
 from precbench.graph.difference import graph_difference
 from precbench.graph.initializers import Initializer, Role, list_initializers
 from precbench.graph.metadata import InitializerOrigin, ModelMetadata, assign_groups, read_metadata, write_metadata
-from precbench.graph.model import OnnxModel, load_model, opset_of, save_model
+from precbench.graph.model import OnnxModel, load_model, model_digest, opset_of, save_model
 from precbench.graph.rounding import Outcome, Rounded, check_finite, round_model
 from precbench.graph.targets import Plan, Selector, parse_selector, select
 
@@ -27,6 +27,7 @@ __all__ = [
     "graph_difference",
     "list_initializers",
     "load_model",
+    "model_digest",
     "opset_of",
     "parse_selector",
     "read_metadata",

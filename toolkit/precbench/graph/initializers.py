@@ -122,7 +122,8 @@ def _channel_axis(node: onnx.NodeProto, index: int) -> int | None:
         case "Conv":
             return 0
         case "ConvTranspose":
-            return 1
+            grouped = any(one.name == "group" and one.i != 1 for one in node.attribute)
+            return None if grouped else 1  # axis 1 holds the channels of one group
         case "MatMul":
             return -1
         case "Gemm":
@@ -132,7 +133,7 @@ def _channel_axis(node: onnx.NodeProto, index: int) -> int | None:
 
 def _one_axis(axes: set[int], rank: int) -> int | None:
     """The axis that all users agree on, from the front."""
-    found = {axis % rank for axis in axes if -rank <= axis < rank} if rank else set()
+    found = {axis % rank for axis in axes if -rank <= axis < rank} if rank > 1 else set()
     return found.pop() if len(found) == 1 else None
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo
 
 from precbench.errors import ModelError
-from precbench.files import file_digest, write_atomically
+from precbench.files import file_digest, value_digest, write_atomically
 
 _MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit; larger models keep their weights as external data
 _ALIGNMENT_BYTES = 4096  # ONNX asks for page-aligned offsets so that the data can be mapped
@@ -303,6 +303,19 @@ def _external_info(tensor: onnx.TensorProto, path: Path) -> ExternalDataInfo:
     if not info.location or "\0" in info.location:
         raise ModelError(f"{path}: the external data entry of {tensor.name!r} names no file", "export the model again")
     return info
+
+
+def model_digest(model: OnnxModel, path: Path) -> str:
+    """Return what tells a model from every other: the digest of its file, and of its external data where it has any.
+
+    Args:
+        model: as it was loaded.
+        path: of its file.
+    """
+    external = [held.proto for held in model.tensors() if is_external(held.proto)]
+    files = sorted({_external_info(tensor, path).location for tensor in external})
+    digest = file_digest(path)
+    return value_digest([digest, *(file_digest(model.folder / name) for name in files)]) if files else digest
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:

@@ -38,4 +38,6 @@ class DecimalGrid(Grid):
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64] | str:
         """Return `decimal_codes` of the values: code / 10^N, divided in float32, is the value."""
+        if values.dtype != np.float32:
+            return f"{values.dtype} has no decimal codes, float32 has"
         return decimal_codes(values, self.decimals)

@@ -10,6 +10,8 @@ from precbench.errors import UsageError
 from precbench.grids.grid import FittedGrid, Grid, check_bits
 from precbench.grids.table import Table, TableGrid, midway
 
+_LARGEST_STEP = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True)
 class ScaledIntegers(TableGrid):
@@ -123,6 +125,10 @@ class FittedIntegers(FittedGrid):
     def _step(self, largest: float) -> float:
         """The float32 at or above the quotient, so that the largest magnitude is not cut off; of zeros alone, 1."""
         exact = largest / ((1 << (self.bits_wide - 1)) - 1)
+        if exact > _LARGEST_STEP:
+            raise UsageError(
+                f"{self} of a tensor that reaches {largest:.3g} has a step beyond float32", "scale it down"
+            )
         near = np.float32(exact)
         if float(near) < exact:
             near = np.nextafter(near, np.float32(np.inf))

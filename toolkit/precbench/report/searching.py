@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from precbench.report.figures import counted, points
+from precbench.report.figures import counted, percent, points
 from precbench.report.tables import add_row, grid_name, plain_table
 
 
@@ -22,11 +22,11 @@ def plan_table(plan: Mapping[str, str]) -> Table:
 
 
 def sizes_table(sizes: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One row per form of the model: MB after zstd, as float32 and packed."""
-    table = plain_table("model", "MB after zstd", "MB packed, after zstd")
+    """One row per form of the model: kB after zstd, as float32 and packed."""
+    table = plain_table("model", "kB after zstd", "kB packed, after zstd")
     for name, found in sizes.items():
         packed = found["packed_zstd_bytes"]
-        add_row(table, name, f"{found['zstd_bytes'] / 1e6:.3f}", "-" if packed is None else f"{packed / 1e6:.3f}")
+        add_row(table, name, f"{found['zstd_bytes'] / 1e3:,.1f}", "-" if packed is None else f"{packed / 1e3:,.1f}")
     return table
 
 
@@ -44,8 +44,17 @@ def about_search(record: Mapping[str, Any]) -> list[str]:
     )
     is_within = test["shown_margin_points"] <= record["max_drop_points"]
     within = f"a loss of more than {limit} is {'excluded' if is_within else 'not excluded'} there"
-    said.append(f"Test, {test['total']:,} images, looked at once: {points(test)}; {within}.")
-    said.append(f"{record['evaluations']:,} image evaluations in {counted(record['rounds'], 'round')}.")
+    before, after = (test[key] / test["total"] for key in ("reference_correct", "variant_correct"))
+    looked = "looked at once" if record["test_looks"] == 1 else f"which have now seen {record['test_looks']} plans"
+    said.append(
+        f"Test, {test['total']:,} images, {looked}: {percent(after)} right, full precision {percent(before)}; "
+        f"{points(test)}; {within}."
+    )
+    if record["other_weights"]:
+        said.append(f"{counted(record['other_weights'], 'other weight tensor')}: no target, as before.")
+    said.append(
+        f"{record['evaluations']:,} image evaluations in {counted(record['rounds'], 'round')}: {record['stopped']}."
+    )
     said.append(f"Wrote {record['output']}; {record['journal']} holds what was evaluated.")
     return said
 
@@ -55,9 +64,12 @@ def _about_saving(record: Mapping[str, Any]) -> str:
     if uniform is None or "best uniform" not in sizes:
         return "No one grid for all layers is within the limit; this plan is."
     mine, theirs = (_smallest(sizes[name]) for name in ("plan", "best uniform"))
+    own, one = record["estimated"], uniform["estimated"]
+    unit = "compressed bytes" if record["objective"] == "bytes" else "bits"
     return (
-        f"{100 * (1 - mine / theirs):.1f} % fewer bytes than the best one for all layers, "
-        f"{grid_name(uniform['grid'])}: {mine / 1e6:.3f} MB for {theirs / 1e6:.3f}."
+        f"{100 * (1 - own / one):.1f} % fewer {unit} in the rounded weights than on the best one grid for all that was "
+        f"found, {grid_name(uniform['grid'])}; of the whole file, packed where it can be and compressed, "
+        f"{100 * (1 - mine / theirs):.1f} % fewer: {mine / 1e3:,.1f} kB for {theirs / 1e3:,.1f}."
     )
 
 

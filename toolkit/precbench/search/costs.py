@@ -1,6 +1,6 @@
 """What a layer takes on each grid: bytes packed and compressed, or bits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precbench.errors import UsageError
+from precbench.graph import Initializer, OnnxModel, list_initializers
+from precbench.graph.rounding import fitted_grid
 from precbench.grids import Grid, integer_type_bits
 from precbench.nearest import nearest
 from precbench.study.compression import compressed_size
@@ -34,6 +36,32 @@ def parse_objective(text: str) -> Objective:
         ) from error
 
 
+def layer_costs(
+    model: OnnxModel, layers: Mapping[str, Sequence[str]], grids: Sequence[Grid], objective: Objective
+) -> list[list[float]]:
+    """Return of each layer what it takes on each grid.
+
+    Args:
+        model: full precision.
+        layers: layer to its initializers.
+        grids: the options.
+        objective: what to count.
+
+    Raises:
+        UsageError: a grid has a step per output channel, and a tensor's channels are not known.
+    """
+    owner = {name: layer for layer, names in layers.items() for name in names}
+    listed = {one.position: one for one in list_initializers(model) if one.name in owner}
+    tensors: dict[str, list[tuple[Initializer, NDArray[Any]]]] = {layer: [] for layer in layers}
+    for held in model.tensors():
+        if held.position in listed:
+            tensors[owner[held.name]].append((listed[held.position], model.values(held)))
+    return [
+        [sum(layer_cost([values], fitted_grid(one, values, grid), objective) for one, values in each) for grid in grids]
+        for each in tensors.values()
+    ]
+
+
 def layer_cost(tensors: Sequence[NDArray[Any]], grid: Grid, objective: Objective) -> float:
     """Return what a layer's weights take on a grid.
 
@@ -42,7 +70,7 @@ def layer_cost(tensors: Sequence[NDArray[Any]], grid: Grid, objective: Objective
 
     Args:
         tensors: of the layer, full precision; the grid is fitted to each.
-        grid: not one per channel: which axis that is is not known here.
+        grid: fitted, where it is one per channel.
         objective: which of them.
     """
     total = 0.0

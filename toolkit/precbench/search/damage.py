@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from precbench.errors import ModelError
 
-_LEAST = 1e-12
+LEAST = 1e-12
 """Below it a probability is rounding noise of float32 softmax outputs."""
 _MOST = 10.0
 """A lead that moves by more is as good as gone."""
@@ -20,10 +20,10 @@ def log_probabilities(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     wide = scores.astype(np.float64)
     found: NDArray[np.float64]
     if (wide >= 0).all() and np.allclose(wide.sum(axis=1), 1.0, atol=1e-3):
-        found = np.log(np.maximum(wide, _LEAST))
+        found = np.log(np.maximum(wide, LEAST))
         return found
     shifted = wide - wide.max(axis=1, keepdims=True)
-    found = np.maximum(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.log(_LEAST))
+    found = np.maximum(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.log(LEAST))
     return found
 
 

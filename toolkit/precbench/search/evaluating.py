@@ -158,27 +158,52 @@ class ModelEvaluator:
     def trial(self, choice: Choice) -> Flips:
         """Return what a choice flips on the validation images; see `searching.Evaluator`."""
         base = self._base_classes()
-        found, seconds = self._known(["trial", list(choice)], lambda: {"classes": self._classes(self.plan(choice))})
+        found, seconds = self._known(
+            ["trial", list(choice)], lambda: {"choice": list(choice), "classes": self._classes(self.plan(choice))}
+        )
         self._spent.evaluations += self._validation.rows
         self._spent.trial_s = seconds
+        if not self._spent.variant_s:  # the first guess; a session is made for each, which this has in it
+            self._spent.variant_s = seconds * SHIFT_SAMPLES / self._validation.rows
+        return self._flips(base, found["classes"])
+
+    def known(self) -> list[tuple[Choice, Flips]]:
+        """Return all trials that the journal has, of this sitting and earlier ones."""
+        base = self._journal.get("base")
+        if base is None:
+            return []
+        before = np.array(base["classes"], np.int64)
+        return [
+            (tuple(facts["choice"]), self._flips(before, facts["classes"]))
+            for facts in self._journal.facts()
+            if "choice" in facts
+        ]
+
+    def _flips(self, base: NDArray[np.int64], classes: Sequence[int]) -> Flips:
         assert self._validation.labels is not None
-        return flips(base, np.array(found["classes"], np.int64), self._validation.labels)
+        return flips(base, np.array(classes, np.int64), self._validation.labels)
 
     def shifts(self, around: Choice | None, options: Options) -> Shifts:
         """Return what options do to the outputs, on samples of their own each time; see `searching.Evaluator`."""
         part = self._samples()
         self._rounds += 1
-        key = ["shifts", self._rounds, None if around is None else list(around), list(map(list, options))]
-        found, seconds = self._known(key, lambda: self._measured(around, options, part))
-        variants = sum(map(len, options))
-        self._spent.evaluations += (variants + 2) * part.rows
-        self._spent.variant_s = seconds / max(variants, 1)
+        about = [self._rounds, None if around is None else list(around)]
+        pairs = [(layer, place) for layer, places in enumerate(options) for place in places]
+        self._measure(around, pairs, part, about)
+        seconds = 0.0
         shifts = np.full((len(self.layers), len(self.grids), part.rows), np.nan)
-        centre = np.array(found["around"], np.float64)
-        for layer, place, values in found["options"]:
-            shifts[layer, place] = np.array(values, np.float64) - centre
+        for pair in (None, *pairs):
+            facts = self._journal.get(["shift", *about, pair])
+            seconds += facts["seconds"]
+            if pair is None:
+                centre = np.array(facts["shifts"], np.float64)
+            else:
+                shifts[pair] = np.array(facts["shifts"], np.float64) - centre
         if around is not None:
             shifts[range(len(around)), around] = 0.0
+        self._spent.seconds += seconds
+        self._spent.evaluations += (len(pairs) + 2) * part.rows
+        self._spent.variant_s = seconds / max(len(pairs), 1)
         return Shifts(around=centre, options=shifts)
 
     def _known(self, key: Any, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], float]:
@@ -211,27 +236,32 @@ class ModelEvaluator:
         start = self._rounds * SHIFT_SAMPLES
         return self._calibration.only(np.unique(np.arange(start, start + min(SHIFT_SAMPLES, rows)) % rows))
 
-    def _measured(self, around: Choice | None, options: Options, part: Part) -> dict[str, Any]:
+    def _measure(
+        self, around: Choice | None, pairs: Sequence[tuple[int, int]], part: Part, about: Sequence[Any]
+    ) -> None:
+        """Measure what the journal has not, and record each as soon as it is known. None: of the base itself."""
+        missing = [pair for pair in (None, *pairs) if self._journal.get(["shift", *about, pair]) is None]
+        if not missing:
+            return
+        began = time.perf_counter()
         ((_, scores),) = self._scores(self.model, [Variant(name="", values=dict)], part)
         reference = log_probabilities(check_finite(scores))
         base = self.model if around is None else round_model(self.model, self.plan(around)).model
-        found: dict[str, Any] = {"options": []}
-        for name, scores in self._scores(base, list(self._variants(options)), part):
+        by_name = {str(pair): pair for pair in missing}
+        for name, scores in self._scores(base, [self._variant(pair) for pair in missing], part):
             shifts = _rounded(lead_shifts(reference, log_probabilities(finite_scores(scores))))
-            if name == "around":
-                found["around"] = shifts
-            else:
-                found["options"].append([*map(int, name.split()), shifts])
-        return found
+            now = time.perf_counter()
+            self._journal.put(["shift", *about, by_name[name]], {"shifts": shifts, "seconds": now - began})
+            began = now
 
-    def _variants(self, options: Options) -> Iterator[Variant]:
-        """The base itself, and each layer at each of its options, the others as in the base."""
-        yield Variant(name="around", values=dict)
-        for layer, names in enumerate(self.layers.values()):
-            for place in options[layer]:
-                plan = Plan(grids=dict.fromkeys(names, self.grids[place]))
-                values = rounded_variant("", self.model, plan).values  # of full precision, whatever the base
-                yield Variant(name=f"{layer} {place}", values=values)
+    def _variant(self, pair: tuple[int, int] | None) -> Variant:
+        """A layer at an option, the others as in the base, rounded from full precision; None: the base itself."""
+        if pair is None:
+            return Variant(name=str(pair), values=dict)
+        layer, place = pair
+        names = tuple(self.layers.values())[layer]
+        values = rounded_variant("", self.model, Plan(grids=dict.fromkeys(names, self.grids[place]))).values
+        return Variant(name=str(pair), values=values)
 
     def _scores(self, base: OnnxModel, variants: Sequence[Variant], part: Part) -> Iterator[tuple[str, NDArray[Any]]]:
         settings = replace(self._settings, intra_op_threads=1)  # a sweep runs a session per core

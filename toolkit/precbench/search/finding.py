@@ -1,5 +1,6 @@
 """A search from files to a plan file: what `precbench search` does."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,20 +16,31 @@ from precbench.deploy.data import DeploymentData
 from precbench.deploy.measuring import check_max_drop
 from precbench.deploy.packed.packing import pack
 from precbench.deploy.sizes import zstd_bytes
-from precbench.errors import DataError, ModelError, UsageError
-from precbench.files import array_digest, file_digest
-from precbench.graph import OnnxModel, Plan, list_initializers, load_model, round_model, save_model
+from precbench.errors import DataError, ModelError, OutputError, UsageError
+from precbench.files import array_digest, check_named, check_output, file_digest, write_text
+from precbench.graph import (
+    OnnxModel,
+    Plan,
+    Role,
+    list_initializers,
+    load_model,
+    model_digest,
+    round_model,
+    save_model,
+)
 from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, SessionSettings, fixed_batch, usable_cores
-from precbench.search.costs import Objective, layer_cost
+from precbench.search.costs import Objective, layer_costs
 from precbench.search.evaluating import SHIFT_SAMPLES, Budget, ModelEvaluator, classes_of, part_of
+from precbench.search.frontier import Choice, cost_of
 from precbench.search.journal import SearchJournal
 from precbench.search.limit import Limit
-from precbench.search.searching import ROUNDS, Found, Trial, search
+from precbench.search.searching import ROUNDS, Found, Trial, rank, search
 from precbench.study.experiments import target_layers
-from precbench.study.plan_file import write_plan
+from precbench.study.plan_file import plan_text
 
+_MOST_IMAGES = 10**12
 CALIBRATION_SAMPLES = ROUNDS * SHIFT_SAMPLES
 """Samples of the training part that a search uses at most: others in each round."""
 
@@ -58,6 +70,8 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        check_named(self.output)
+        check_output(self.output, force=True)
         check_max_drop(self.max_drop_points)
         if not self.grids:
             raise UsageError("no grid is given for the layers to choose from", "give some with --dp or --grid")
@@ -81,13 +95,17 @@ def find_plan(
         DataError: nothing is labelled.
         PrecbenchError: the model cannot be run, or a file cannot be written.
     """
-    model, digest = load_model(session.model), file_digest(session.model)
+    model = load_model(session.model)
+    digest = model_digest(model, session.model)
     labels = _labels(data)
     layers = target_layers(list_initializers(model))
     limit = Limit(points=request.max_drop_points)
     _check_images(len(labels), limit)
+    costs = layer_costs(model, layers, request.grids, request.objective)
     settings = SessionSettings(provider=session.provider, intra_op_threads=usable_cores())
     batch = fixed_batch(session.inputs) or request.batch
+    journal = SearchJournal(journal_of(request.output), _about(request, digest, data, settings, batch))
+    written = _WrittenPlan(request.output, journal)
     assert data.validation is not None
     evaluator = ModelEvaluator(
         model,
@@ -98,11 +116,15 @@ def find_plan(
         settings=settings,
         batch=batch,
         budget=request.budget,
-        journal=SearchJournal(journal_of(request.output), _about(request, digest, data, settings, batch)),
+        journal=journal,
         progress=progress,
     )
     _check_budget(request.budget, evaluator)
-    costs = _costs(model, layers, request)
+
+    def known() -> list[Trial]:
+        return [Trial(choice=one, cost=cost_of(costs, one), flips=flips) for one, flips in evaluator.known()]
+
+    earlier = min((rank(trial, limit) for trial in known()), default=None)
 
     def keep(trial: Trial) -> None:
         word = "within" if limit.allows(trial.flips) else "not within"
@@ -110,30 +132,39 @@ def find_plan(
             f"best so far: {_amount(trial.cost, request.objective)}, {word} {limit.points:g} points "
             f"({trial.flips.difference_points:+.2f} [{trial.flips.low_points:+.2f}, {trial.flips.high_points:+.2f}])"
         )
-        plan = evaluator.plan(trial.choice)
-        write_plan(request.output, plan.grids, model=digest, about=_comments(request, trial, limit))
+        if earlier is None or rank(trial, limit) <= earlier:  # else an earlier sitting found a better one
+            plan = evaluator.plan(trial.choice)
+            written.write(plan_text(plan.grids, model=digest, about=_comments(request, trial, limit)))
 
     found = search(costs, evaluator, limit=limit, better=keep)
-    plan = evaluator.plan(found.best.choice)
-    test = _confirmed(model, plan, session, data, settings=settings, batch=batch, progress=progress)
+    looks = known()
+    best = min([found.best, *looks], key=lambda trial: rank(trial, limit))
+    plan = evaluator.plan(best.choice)
+    written.write(plan_text(plan.grids, model=digest, about=_comments(request, best, limit)))
+    test, test_looks = _confirmed(
+        model, evaluator, best.choice, session, data, settings=settings, batch=batch, journal=journal, progress=progress
+    )
     return {
         "model": str(session.model),
         "model_digest": digest,
         "output": str(request.output),
         "journal": str(journal_of(request.output)),
         "data": dict(data.validation.description),
-        "holds": found.holds,
+        "holds": limit.allows(best.flips),
         "max_drop_points": request.max_drop_points,
         "objective": str(request.objective),
         "grids": list(map(str, request.grids)),
         "evaluations": evaluator.evaluations,
         "rounds": found.rounds,
-        "looks": len(found.trials),
+        "stopped": found.stopped,
+        "looks": len(looks),
         "plan": {name: str(grid) for name, grid in plan.grids.items()},
-        "estimated": found.best.cost,
-        "validation": found.best.flips.to_json(),
-        "validation_many_looks": _many_looks(found, limit),
+        "estimated": best.cost,
+        "validation": best.flips.to_json(),
+        "validation_many_looks": _many_looks(best.flips, limit, paths=1 + found.rounds, looks=len(looks)),
         "test": test.to_json(),
+        "test_looks": test_looks,
+        "other_weights": _other_weights(model, plan),
         "uniform": _uniform(found, request.grids),
         "sizes": {
             "full precision": sizes(model, Plan(grids={})),
@@ -175,7 +206,7 @@ def _check_images(images: int, limit: Limit) -> None:
     if limit.points == 0:
         raise UsageError("--max-drop is 0, and no number of images shows that nothing is lost", "allow 0.1 or so")
     enough = images
-    while shown(enough) > limit.points:
+    while shown(enough) > limit.points and enough < _MOST_IMAGES:
         enough = int(enough * 1.01) + 1
     raise UsageError(
         f"{images:,} validation images show a loss to be below {shown(images):.2g} points at best, "
@@ -216,45 +247,68 @@ def _about(
     ]
 
 
-def _costs(model: OnnxModel, layers: Mapping[str, Sequence[str]], request: SearchRequest) -> list[list[float]]:
-    wanted = {name: layer for layer, names in layers.items() for name in names}
-    tensors: dict[str, list[NDArray[Any]]] = {layer: [] for layer in layers}
-    for held in model.tensors():
-        if held.name in wanted:
-            tensors[wanted[held.name]].append(model.values(held))
-    return [[layer_cost(each, grid, request.objective) for grid in request.grids] for each in tensors.values()]
-
-
 def _confirmed(
     model: OnnxModel,
-    plan: Plan,
+    evaluator: ModelEvaluator,
+    choice: Choice,
     session: Session,
     data: DeploymentData,
     *,
     settings: SessionSettings,
     batch: int,
+    journal: SearchJournal,
     progress: Progress,
-) -> Flips:
-    """Look at the test part, for the first time and once."""
+) -> tuple[Flips, int]:
+    """Look at the test part, once for a plan, in however many sittings; return also how many plans it has seen."""
     assert data.test is not None
     assert data.test.labels is not None
     part = part_of(session, data.test, data.preprocessing)
+    truth = check_classes(data.test.labels)
+    about = [array_digest(truth), part.rows]
+
+    def classes(plan: Plan, key: list[Any], more: dict[str, Any]) -> NDArray[np.int64]:
+        facts = journal.get(key)
+        if facts is None:
+            found = classes_of(model, plan, part, settings=settings, batch=batch, progress=progress)
+            facts = {**more, "test": [int(each) for each in found]}
+            journal.put(key, facts)
+        return np.array(facts["test"], np.int64)
+
     progress.note("the test part, once")
-    base, rounded = (
-        classes_of(model, each, part, settings=settings, batch=batch, progress=progress)
-        for each in (Plan(grids={}), plan)
-    )
-    return flips(base, rounded, check_classes(data.test.labels))
+    base = classes(Plan(grids={}), ["test base", *about], {})
+    rounded = classes(evaluator.plan(choice), ["test", *about, list(choice)], {"test_choice": list(choice)})
+    seen = {tuple(facts["test_choice"]) for facts in journal.facts() if "test_choice" in facts}
+    return flips(base, rounded, truth), len(seen)
 
 
-def _many_looks(found: Found, limit: Limit) -> dict[str, Any]:
+def _many_looks(flips: Flips, limit: Limit, *, paths: int, looks: int) -> dict[str, Any]:
     """The loss that the validation images exclude if each path of plans counts as a look, and if each plan does."""
-    paths, flips = 1 + found.rounds, found.best.flips
     return {
         "paths": paths,
         "shown_margin_points_by_paths": limit.as_one_of(paths).shown_points(flips),
-        "shown_margin_points_by_looks": limit.as_one_of(len(found.trials)).shown_points(flips),
+        "shown_margin_points_by_looks": limit.as_one_of(looks).shown_points(flips),
     }
+
+
+def _other_weights(model: OnnxModel, plan: Plan) -> int:
+    """How many weights are no targets and stay as they are."""
+    return sum(one.role is Role.WEIGHT and one.name not in plan.grids for one in list_initializers(model))
+
+
+class _WrittenPlan:
+    """The plan file of a search: never in place of what it did not write itself."""
+
+    def __init__(self, path: Path, journal: SearchJournal) -> None:
+        self._path, self._journal = path, journal
+        mine = {facts["plan"] for facts in journal.facts() if "plan" in facts}
+        if path.exists() and file_digest(path) not in mine:
+            raise OutputError(f"{path} exists, and not as this search wrote it", "name another -o, or remove it")
+
+    def write(self, text: str) -> None:
+        digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        if self._journal.get(["plan", digest]) is None:
+            self._journal.put(["plan", digest], {"plan": digest})
+        write_text(self._path, text)
 
 
 def _uniform_trial(found: Found) -> Trial | None:
@@ -282,7 +336,7 @@ def _uniform_sizes(
 
 
 def _amount(cost: float, objective: Objective) -> str:
-    return f"{cost / 1e6:.3f} MB" if objective is Objective.BYTES else f"{cost / 8e6:.3f} MB in bits"
+    return f"{cost / 1e3:,.1f} kB" if objective is Objective.BYTES else f"{cost / 1e3:,.1f} kbit"
 
 
 def _comments(request: SearchRequest, trial: Trial, limit: Limit) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,16 @@ class SearchJournal:
         lines = self._lines()
         if lines and lines[0] != head:
             raise UsageError(
-                f"{path} is the journal of a search on another model, other data or with other options",
-                "give them as they were to go on with it, or remove the file to begin anew",
+                f"{path} is the journal of a search on another model, other data or with other options: seed, batch, "
+                "provider, grids",
+                "give all as it was to go on with it, or remove the file to begin anew",
             )
-        if not lines:
-            self._rewrite([head])
-        self._known |= {str(line["key"]): line["facts"] for line in lines[1:]}
+        self._head = None if lines else head
+        self._known |= {line["key"]: line["facts"] for line in lines[1:]}
+
+    def facts(self) -> Sequence[Mapping[str, Any]]:
+        """Return all facts, in the order in which they became known."""
+        return tuple(self._known.values())
 
     def get(self, key: Any) -> Any:
         """Return what is known under a key; None where nothing is."""
@@ -50,6 +54,9 @@ class SearchJournal:
         """
         name = value_digest(key)
         line = {"key": name, "facts": dict(facts)}
+        if self._head is not None:
+            self._rewrite([self._head])
+            self._head = None
         try:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
@@ -65,12 +72,15 @@ class SearchJournal:
         """The whole lines; what a kill left behind them is cut off."""
         if not self.path.exists():
             return []
+        if not self.path.is_file():
+            raise UsageError(f"{self.path} is no journal of a search: it is no file", "name another -o")
         whole, newline, rest = self.path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
         try:
             found = [json.loads(line) for line in whole.split("\n")] if newline else []
-            if not all(isinstance(line, dict) for line in found) or (rest and not found):
+            head, *facts = found or [{}]
+            if not isinstance(head, dict) or not all(map(_is_line, facts)) or (rest and not found):
                 raise ValueError
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.path} is no journal of a search", "name another -o, or remove the file") from error
         if rest:
             self._rewrite(found)
@@ -78,3 +88,7 @@ class SearchJournal:
 
     def _rewrite(self, lines: list[dict[str, Any]]) -> None:
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _is_line(line: object) -> bool:
+    return isinstance(line, dict) and isinstance(line.get("key"), str) and isinstance(line.get("facts"), dict)

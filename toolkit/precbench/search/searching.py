@@ -56,6 +56,7 @@ class Found:
         trials: all, in order: each is a look at the same validation images.
         within: those within the limit.
         rounds: how often shifts were measured.
+        stopped: why it ended, in words.
     """
 
     best: Trial
@@ -63,6 +64,13 @@ class Found:
     trials: tuple[Trial, ...]
     within: tuple[Trial, ...]
     rounds: int
+    stopped: str
+
+
+def rank(trial: Trial, limit: Limit) -> tuple[float, float]:
+    """Return what orders trials, the best first: the cheapest within the limit, then by the loss that is excluded."""
+    shown = limit.shown_points(trial.flips)
+    return (0.0 if shown <= limit.points else shown), trial.cost
 
 
 def search(
@@ -90,14 +98,18 @@ def search(
     """
     state = _State(limit, better)
     options = _uniform(costs, evaluator, state)
-    rounds = 0
+    rounds, stopped = 0, ""
     around: Choice | None = None
     while rounds < ROUNDS and evaluator.enough_for(trials=1, variants=sum(map(len, options))):
         before = state.best
         path = frontier(costs, evaluator.shifts(around, options))
         rounds += 1
         _bisect(path, costs, evaluator, state)
-        if state.best is None or not state.holds or (rounds > 1 and state.best is before):
+        if state.best is None or not state.holds:
+            stopped = "no plan of a round holds" if evaluator.enough_for(trials=1, variants=0) else ""
+            break
+        if rounds > 1 and state.best is before:
+            stopped = "a round found nothing cheaper"
             break
         around = state.best.choice
         options = [_neighbours(cost, place) for cost, place in zip(costs, around, strict=True)]
@@ -105,7 +117,9 @@ def search(
         raise NoTimeError("the budget has no room for a single plan", "give more, such as --budget 10m")
     trials = tuple(state.trials.values())
     within = tuple(trial for trial in trials if limit.allows(trial.flips))
-    return Found(best=state.best, holds=bool(within), trials=trials, within=within, rounds=rounds)
+    if not stopped:
+        stopped = f"{ROUNDS} rounds are over" if rounds == ROUNDS else "the budget has no room for more"
+    return Found(best=state.best, holds=bool(within), trials=trials, within=within, rounds=rounds, stopped=stopped)
 
 
 def _uniform(costs: Sequence[Sequence[float]], evaluator: Evaluator, state: "_State") -> Options:
@@ -153,14 +167,9 @@ class _State:
             return
         trial = Trial(choice=choice, cost=cost_of(costs, choice), flips=evaluator.trial(choice))
         self.trials[choice] = trial
-        if self.best is None or self._rank(trial) < self._rank(self.best):
+        if self.best is None or rank(trial, self._limit) < rank(self.best, self._limit):
             self.best = trial
             self._better(trial)
-
-    def _rank(self, trial: Trial) -> tuple[float, float]:
-        if self._limit.allows(trial.flips):
-            return 0.0, trial.cost
-        return self._limit.shown_points(trial.flips), trial.cost
 
 
 def _bisect(path: Sequence[Choice], costs: Sequence[Sequence[float]], evaluator: Evaluator, state: _State) -> None:

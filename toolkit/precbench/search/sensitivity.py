@@ -13,7 +13,7 @@ from precbench.graph import OnnxModel, Plan
 from precbench.grids import Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import SessionSettings
-from precbench.search.damage import check_finite, divergences, finite_scores, log_probabilities
+from precbench.search.damage import LEAST, check_finite, divergences, finite_scores, log_probabilities
 from precbench.search.evaluating import Part
 from precbench.sweep import Batches, Variant, rounded_variant, sweep
 
@@ -21,6 +21,10 @@ FIRST_IMAGES = 256
 TOP = 10
 _Z = 2.0
 """Two neighbours in the order are told apart where their difference is so many standard errors from 0."""
+
+
+_ALL = float(-np.log(LEAST))
+"""Nats: all probability on a class that full precision gives none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,12 +200,15 @@ class _Race:
         return len(ranked)
 
     def _are_told(self, one: str, other: str) -> bool:
-        """By the images that both were run on, paired."""
+        """Whether the first is the worse of two, by the images that both were run on, paired.
+
+        Where these say the contrary, the longer of the two was ranked by images that the other has not seen: not told.
+        """
         pair = self.divergences(one), self.divergences(other)
         common = min(map(len, pair))
         difference = pair[0][:common] - pair[1][:common]
         error = float(difference.std(ddof=1)) / np.sqrt(common) if common > 1 else np.inf
-        return bool(abs(difference.mean()) > _Z * error)
+        return bool(difference.mean() > _Z * error)
 
     def damage(self, layer: str, place: int) -> LayerDamage:
         blocks = self._found[layer, place]
@@ -235,15 +242,16 @@ class _Block:
 
     @classmethod
     def of(cls, base: NDArray[Any], found: NDArray[Any], truth: NDArray[np.int64] | None) -> "_Block":
-        """Of scores; a variant whose scores are no numbers counts as one that says nothing of any class."""
+        """Of scores; where a variant's are no numbers the image is lost, and its divergence the largest there is."""
         usable = finite_scores(found)
         one, other = log_probabilities(base), log_probabilities(usable)
         centred = one - one.mean(axis=1, keepdims=True)
         noise = centred - (other - other.mean(axis=1, keepdims=True))
-        before, after = top_classes(base), top_classes(usable)
+        numbers = np.isfinite(found).all(axis=1)
+        before, after = top_classes(base), np.where(numbers, top_classes(usable), found.shape[1])
         return cls(
             images=len(base),
-            divergences=divergences(one, other),
+            divergences=np.where(numbers, divergences(one, other), _ALL),
             changed=int((before != after).sum()),
             gained=None if truth is None else int(((before != truth) & (after == truth)).sum()),
             lost=None if truth is None else int(((before == truth) & (after != truth)).sum()),

@@ -1,6 +1,7 @@
 """A plan as a small file that a person can read and change: which layer sits on which grid."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from precbench.errors import TargetError, UsageError, printable
-from precbench.files import write_text
 from precbench.graph import Initializer, Plan, Selector, select
 from precbench.graph.targets import SelectorKind
 from precbench.grids import DecimalGrid, Grid, parse_grid
@@ -16,7 +16,9 @@ from precbench.nearest import nearest
 
 SCHEMA_VERSION = 1
 _KEYS = ("schema_version", "model", "grids")
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 1 << 20
+_MOST_PARTS = 16
+"""Of a dotted key: a plan has none, and tomllib takes quadratic time over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class PlanFile:
     def plan(self, initializers: Sequence[Initializer], digest: str) -> Plan:
         """Return the plan for a model; where two names match one initializer, the later one decides.
 
+        A name that an initializer has means that one, also where a layer has it too. Each gets the grid as it stands.
+
         Args:
             initializers: of the model.
             digest: of the model.
@@ -49,14 +53,19 @@ class PlanFile:
                 f"{self.path} was made for the model {self.model[:19]}…, this one is {digest[:19]}…",
                 "give that model, or take the line `model` out of the plan if it is meant for this one too",
             )
-        selectors = [Selector(kind=SelectorKind.TARGET, pattern=name, grid=grid) for name, grid in self.grids.items()]
-        for selector in selectors:
+        known = {one.name for one in initializers}
+        grids: dict[str, Grid] = {}
+        for name, grid in self.grids.items():
             try:
-                select(initializers, [selector])
+                chosen = [name] if name in known else select(initializers, [_selector(name, grid)]).grids
             except TargetError as error:
-                what = f"{self.path} names {selector.pattern!r}, which the model has not"
-                raise TargetError(what, error.remedy) from error
-        return select(initializers, selectors)
+                raise TargetError(f"{self.path} names {name!r}, which the model has not", error.remedy) from error
+            grids |= dict.fromkeys(chosen, grid)
+        return Plan(grids={one.name: grids[one.name] for one in initializers if one.name in grids})
+
+
+def _selector(name: str, grid: Grid) -> Selector:
+    return Selector(kind=SelectorKind.TARGET, pattern=name, grid=grid)
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -69,7 +78,7 @@ def read_plan(path: Path) -> PlanFile:
     for key in value:
         if key not in _KEYS:
             raise UsageError(f"{path}: a plan has no {key!r}", nearest(key, _KEYS))
-    if value.get("schema_version") != SCHEMA_VERSION:
+    if value.get("schema_version") != SCHEMA_VERSION or value["schema_version"] is True:
         raise UsageError(
             f"{path}: schema_version is {value.get('schema_version')!r}", f"write schema_version = {SCHEMA_VERSION}"
         )
@@ -82,40 +91,52 @@ def read_plan(path: Path) -> PlanFile:
     return PlanFile(path=path, model=model, grids={name: _grid(path, name, each) for name, each in grids.items()})
 
 
-def write_plan(path: Path, grids: Mapping[str, Grid], *, model: str, about: Sequence[str] = ()) -> None:
-    """Write a plan file, atomically, in place of what is there.
+def plan_text(grids: Mapping[str, Grid], *, model: str, about: Sequence[str] = ()) -> str:
+    """Return what a plan file holds.
 
     The law: `read_plan` gives the same grids back, in the same order.
 
     Args:
-        path: the file.
         grids: by layer or initializer.
         model: digest of the model that it is for.
         about: lines of comment at the top.
-
-    Raises:
-        OutputError: it cannot be written.
     """
     lines = [f"# {printable(one)}" for text in about for one in text.splitlines()]
     lines += [f"schema_version = {SCHEMA_VERSION}", f"model = {json.dumps(model)}", "", "[grids]"]
     lines += [f"{_quoted(name)} = {_written(grid)}" for name, grid in grids.items()]
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} has {path.stat().st_size:,} bytes", "give a plan file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(line.partition("#")[0].count(".") >= _MOST_PARTS for line in _unquoted(text).splitlines()):
+            raise UsageError(f"{path} has keys of more than {_MOST_PARTS} parts", 'put names in quotes: "a.b" = 2')
+        return tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "name a plan, such as plan.toml") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is no TOML: {error}", "mend the line that it names") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no plan, which is TOML: {error}", "give a plan, such as search writes") from error
+
+
+def _unquoted(text: str) -> str:
+    """A text without what is in quotes, which may hold dots."""
+    return re.sub(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', "", text)
 
 
 def _grid(path: Path, name: str, value: object) -> Grid:
     try:
+        if isinstance(value, dict):
+            inner = next(iter(value), "")
+            raise UsageError(
+                f"{name} is a table with {inner!r} in it, not a grid",
+                f'put a name with dots in quotes: "{name}.{inner}"',
+            )
         if isinstance(value, str):
+            if value.isdecimal():
+                raise UsageError(f"{value!r} is in quotes", f"write {value} without them for decimals")
             return parse_grid(value)
         return DecimalGrid(value)  # type: ignore[arg-type]  # which refuses what is no number of decimals
     except UsageError as error:

@@ -19,6 +19,7 @@ from precbench.graph import (
     assign_groups,
     list_initializers,
     load_model,
+    model_digest,
     round_model,
     save_model,
     select,
@@ -93,20 +94,21 @@ def round_file(
     path = output or _beside(model, _how(selectors, grid, plan))
     check_not_input(path, [model, architecture])
     check_output(path, force=force)
-    digest = file_digest(model) if model.is_file() else ""
 
-    def choose(initializers: Sequence[Initializer]) -> Plan:
+    def choose(initializers: Sequence[Initializer], digest: str) -> Plan:
         if plan is not None:
             return plan.plan(initializers, digest)
         return select(initializers, selectors, grid=grid)
 
     with progress.track(f"rounding {model.name}", 1) as advance:
         if model.suffix.lower() in _KERAS_SUFFIXES:
-            chosen, outcomes = _round_keras(model, path, choose, architecture)
+            digest = file_digest(model) if model.is_file() else ""
+            chosen, outcomes = _round_keras(model, path, lambda each: choose(each, digest), architecture)
             notes: tuple[str, ...] = ()
         else:
             loaded = load_model(model)
-            chosen = choose(list_initializers(loaded))
+            digest = model_digest(loaded, model)
+            chosen = choose(list_initializers(loaded), digest)
             rounded = round_onnx(loaded, chosen, path)
             outcomes, notes = rounded.outcomes, rounded.notes
         advance(1)

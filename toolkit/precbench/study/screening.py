@@ -14,6 +14,7 @@ from precbench.graph import Plan, list_initializers, load_model
 from precbench.grids import DecimalGrid, Grid
 from precbench.progress import SILENT, Progress
 from precbench.runtime import Session, fixed_batch
+from precbench.runtime.batches import batched_names
 from precbench.study.evaluation import EvaluationData, image_feeds, is_classifier, model_preprocessing, with_class_names
 from precbench.study.experiments import target_layers
 from precbench.sweep import Screened, rounded_variant, screen
@@ -107,6 +108,7 @@ def feeds_of_rows(
     """
     images, inputs = data.images, data.inputs or {}
     if images is None:
-        return lambda rows: {name: array[rows] for name, array in inputs.items()}
+        batched = batched_names(session.inputs)
+        return lambda rows: {name: array[rows] if name in batched else array for name, array in inputs.items()}
     preprocess = preprocessing or model_preprocessing(session)
     return lambda rows: image_feeds(session.model, session.inputs, preprocess, images[rows])

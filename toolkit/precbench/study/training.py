@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from precbench.accuracy import accuracy_of, confusion_matrix
 from precbench.errors import DataError, UsageError
 from precbench.files import check_output, write_atomically
@@ -61,6 +63,8 @@ def train_network(
 
     if checkpoint is not None and inq is None:
         raise UsageError(f"a checkpoint is given ({checkpoint}), and nothing to do with it", "add --inq pow2:5")
+    if inq is not None:
+        inq.fitted(np.ones(1, np.float32))  # refuses, before any training, a grid that needs to know channels
     unfinished = any(folder.glob(f"{Path(TRAINING_STATE).stem}*.npz"))
     for path in (folder / CONFUSION, *(() if unfinished else CheckpointFiles.of(folder).paths)):
         check_output(path, force=force)
