@@ -139,6 +139,6 @@ def about_grids(record: Mapping[str, Any]) -> str:
         f"All target weights rounded to one grid, {total:,} images. bits: of a stored code, all of a tensor alike, per "
         f"weight; entropy: of the codes, bits per weight; zstd MB: the codes compressed, without the steps that some "
         f"grids keep beside them; points: accuracy less full precision's, paired; + and -: images that only the "
-        f"rounded model, only full precision has right. {len(record['grids'])} grids were judged by the same images, so "
-        f"the best of them looks better than it is."
+        f"rounded model, only full precision has right. {len(record['grids'])} grids were judged by the same images, "
+        f"so the best of them looks better than it is."
     )
