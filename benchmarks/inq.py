@@ -32,7 +32,7 @@ def main() -> None:
         for each in ("trained", "inq"):
             told("export", folder / each / "architecture.json", folder / each / "weights.h5",
                  "--preprocess", "tf", "-o", folder / f"{each}.onnx")  # fmt: skip
-            told("round", folder / f"{each}.onnx", "--op-type", "Conv", "--op-type", "MatMul", "--op-type", "Gemm",
+            told("round", folder / f"{each}.onnx", "--op-type", "Conv", "--op-type", "MatMul",
                  "--grid", GRID, "-o", folder / f"{each}.pow2.onnx")  # fmt: skip
         base = folder / "trained.onnx"
         rows = {
