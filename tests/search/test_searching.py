@@ -135,3 +135,18 @@ def test_rounds_are_counted(limit: float) -> None:
     model = MadeUp()
     search(COSTS, model, limit=Limit(points=limit))
     assert len(model.rounds) <= ROUNDS
+
+
+def test_with_one_option_nothing_is_measured() -> None:
+    model = MadeUp()
+    found = search([cost[2:3] for cost in COSTS], model, limit=Limit(points=50.0))
+    assert model.rounds == []
+    assert len(model.trials) == 1
+    assert found.stopped == "there is one option"
+
+
+@pytest.mark.parametrize(
+    ("room", "stopped"), [(4, "the budget has no room for more"), (99, "a round found nothing cheaper")]
+)
+def test_it_says_why_it_stopped(room: int, stopped: str) -> None:
+    assert search(COSTS, MadeUp(room=room), limit=Limit(points=0.5)).stopped == stopped

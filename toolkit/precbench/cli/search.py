@@ -50,7 +50,10 @@ def search(
     ] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option("--grid", help="A grid that a layer may sit on, beside --dp, such as step:0.05; repeatable."),
+        typer.Option(
+            "--grid",
+            help="A grid that a layer may sit on, such as step:0.05; beside --dp, if given.",
+        ),
     ] = None,
     budget: Annotated[
         str, typer.Option("--budget", metavar="TIME", help="How long to search, earlier sittings counted.")

@@ -98,9 +98,9 @@ def search(
     """
     state = _State(limit, better)
     options = _uniform(costs, evaluator, state)
-    rounds, stopped = 0, ""
+    rounds, stopped = 0, "" if len(costs[0]) > 1 else "there is one option"
     around: Choice | None = None
-    while rounds < ROUNDS and evaluator.enough_for(trials=1, variants=sum(map(len, options))):
+    while not stopped and rounds < ROUNDS and evaluator.enough_for(trials=1, variants=sum(map(len, options))):
         before = state.best
         path = frontier(costs, evaluator.shifts(around, options))
         rounds += 1
