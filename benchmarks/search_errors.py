@@ -130,7 +130,8 @@ def main() -> None:
     """Search at both levels, on small and on larger networks, and write the result."""
     options = read_options()
     rows = []
-    for sizes, many in ((Sizes(), options.searches), (Sizes(layers=50, validation=10_000, calibration=512), 240)):
+    large = Sizes(layers=50, validation=10_000, calibration=512)
+    for sizes, many in ((Sizes(), options.searches), (large, options.searches // 5)):
         for level in (LEVEL, 0.99):
             found = outcomes(sizes, populations=many // 20, searches=20, level=level)
             wrong = sum(one.loss > LIMIT for one in found)
@@ -158,7 +159,9 @@ def main() -> None:
 def read_options() -> Namespace:
     """Read the command line."""
     made = ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    made.add_argument("--searches", type=int, default=1000, help="at each level, of the small networks")
+    made.add_argument(
+        "--searches", type=int, default=1000, help="at each level on small networks; a fifth on large ones"
+    )
     made.add_argument("--results", type=Path, default=HERE / "results", help="folder for the result")
     return made.parse_args()
 
