@@ -69,10 +69,9 @@ def lead_shifts(reference: NDArray[np.float64], variant: NDArray[np.float64]) ->
     """Return of each image how far its lead moved, as a share of the lead, up or down.
 
     The lead is the reference's highest class over the next, in logits; at -1 the class flips. To first order the
-    shifts of several changes are the sum of theirs, with their signs: on 1,024 images of CIFAR-10 its mean square was
-    within a quarter of what 50 layers rounded at once do, where a sum of squares says up to three times as much. That
-    all logits grow or shrink alike changes no class, so the variant's scale is taken out first, by least squares: the
-    divergence, which sees confidence too, would hold a layer for fragile that flips nothing.
+    shifts of several changes are the sum of theirs, with their signs: they may cancel, which a sum of squares does not
+    see. That all logits grow or shrink alike changes no class, so the variant's scale is taken out first, by least
+    squares: the divergence, which sees confidence too, would hold a layer for fragile that flips nothing.
 
     Args:
         reference: log probabilities [images, classes], at least two classes.
